@@ -1,0 +1,46 @@
+package store
+
+// Table is a table of the data model. All tables have a partition key and a
+// sort key, both strings, and a time to live.
+type Table struct {
+	Name string
+	// Streamed tables publish a Change for every write.
+	Streamed bool
+}
+
+// Changes names the change stream of a streamed table as a worker's trigger.
+func (t *Table) Changes() ChangeStream { return ChangeStream{t} }
+
+// ChangeStream is the trigger of a worker that follows a table.
+type ChangeStream struct{ Table *Table }
+
+// String names the stream.
+func (c ChangeStream) String() string { return c.Table.Name + " changes" }
+
+// The tables. The row kinds of each are documented where they are defined: see
+// the doc comments of shared/timeline/rows.go (rooms, events, users) and of the
+// domain packages. The partition keys are built by the functions below so that
+// no two kinds of rows collide.
+var (
+	// Rooms holds the order, bodies, state and chunks of rooms, and aliases.
+	Rooms = &Table{Name: "rooms", Streamed: true}
+	// Events maps event ids to rooms and positions, and keeps outliers.
+	Events = &Table{Name: "events"}
+	// Users holds accounts, profiles, account data, filters, devices, and each
+	// user's log and room cursors.
+	Users = &Table{Name: "users"}
+	// Tokens holds access, refresh, login and registration tokens and
+	// user-interactive sessions, under their hashes.
+	Tokens = &Table{Name: "tokens"}
+	// E2EE holds device keys, one-time keys, to-device messages and backups.
+	E2EE = &Table{Name: "e2ee"}
+	// Federation holds destinations, queues, keys and inbound transactions.
+	Federation = &Table{Name: "federation"}
+	// Media holds metadata of media; the bytes are in the bucket.
+	Media = &Table{Name: "media"}
+	// Server holds secrets, signing keys, limits, schedules and reports.
+	Server = &Table{Name: "server"}
+)
+
+// Tables lists all tables. The local store, the stack and the tests read it.
+var Tables = []*Table{Rooms, Events, Users, Tokens, E2EE, Federation, Media, Server}
