@@ -1,0 +1,246 @@
+package route
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/queue"
+	"github.com/virga-im/virga/shared/store"
+)
+
+// Caller is who makes the request.
+type Caller struct {
+	// Session is the session of the access token; its UserID is empty for
+	// routes that may be called without one.
+	accounts.Session
+	// IP is the address of the client, as the front door saw it.
+	IP string
+	// UserAgent is what the client says it is.
+	UserAgent string
+	// RequestID is in the log line of the request.
+	RequestID string
+}
+
+// Handler answers the requests of a route. There are four kinds: Handle, Raw,
+// Stream and Poll.
+type Handler interface {
+	// serve answers, or returns an error while nothing has been written yet.
+	serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error
+	// Schema returns the types of request and response, nil if there is none.
+	Schema() (req, resp reflect.Type)
+}
+
+// Select picks the domain service that a handler works with.
+type Select[S any] func(*home.Server) *S
+
+// Handle is the usual kind of handler: JSON in, JSON out.
+//
+// The fields of Req are filled from the path (tag `path:"roomId"`), the query
+// (`query:"dir"`) and the JSON body (`json:"…"`), or the whole body into one
+// json.RawMessage (`body:"json"`, which must then be a JSON object). With
+// `required:"true"` an absent value is M_MISSING_PARAM. A field of type
+// http.Header tagged `header:"*"` gets the headers. Resp is encoded as JSON; it
+// may have a method Status() int, and a method Headers(http.Header).
+func Handle[S, Req, Resp any](sel Select[S], fn func(context.Context, *S, Caller, *Req) (*Resp, error)) Handler {
+	return &handle[S, Req, Resp]{sel: sel, fn: fn}
+}
+
+type handle[S, Req, Resp any] struct {
+	sel Select[S]
+	fn  func(context.Context, *S, Caller, *Req) (*Resp, error)
+}
+
+func (h *handle[S, Req, Resp]) Schema() (reflect.Type, reflect.Type) {
+	return reflect.TypeFor[Req](), reflect.TypeFor[Resp]()
+}
+
+func (h *handle[S, Req, Resp]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+	req := new(Req)
+	if err := decode(r, req); err != nil {
+		return err
+	}
+	resp, err := h.fn(ctx, h.sel(rt.Server), c, req)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, resp)
+}
+
+// Raw is for handlers that are not JSON in, JSON out: media, pages, redirects.
+// An error is answered only if nothing was written before it.
+func Raw[S any](sel Select[S], fn func(context.Context, *S, Caller, http.ResponseWriter, *http.Request) error) Handler {
+	return &raw[S]{sel, fn}
+}
+
+type raw[S any] struct {
+	sel Select[S]
+	fn  func(context.Context, *S, Caller, http.ResponseWriter, *http.Request) error
+}
+
+func (h *raw[S]) Schema() (reflect.Type, reflect.Type) { return nil, nil }
+
+func (h *raw[S]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+	return h.fn(ctx, h.sel(rt.Server), c, w, r)
+}
+
+// Stream is for answers that may be larger than a function may return at once.
+// The handler writes JSON piece by piece; an error before the first byte is
+// answered as usual, a later one cuts the answer off.
+func Stream[S, Req any](sel Select[S], fn func(context.Context, *S, Caller, *Req, io.Writer) error) Handler {
+	return &stream[S, Req]{sel, fn}
+}
+
+type stream[S, Req any] struct {
+	sel Select[S]
+	fn  func(context.Context, *S, Caller, *Req, io.Writer) error
+}
+
+func (h *stream[S, Req]) Schema() (reflect.Type, reflect.Type) { return reflect.TypeFor[Req](), nil }
+
+func (h *stream[S, Req]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+	req := new(Req)
+	if err := decode(r, req); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return h.fn(ctx, h.sel(rt.Server), c, req, w)
+}
+
+// Waits is implemented by the requests of Poll handlers: what wakes the caller,
+// and how long the client is willing to wait.
+type Waits interface {
+	Waits(c Caller) (keys []string, timeout time.Duration)
+}
+
+// Poll is for requests that wait: look answers what there is now, and whether
+// that is worth answering before the time is up. Nothing else is needed; the
+// route layer arms, looks again, holds, and looks for the last time.
+func Poll[S any, Req any, Resp any, P interface {
+	*Req
+	Waits
+}](sel Select[S], look func(context.Context, *S, Caller, *Req) (resp *Resp, ready bool, err error)) Handler {
+	return &poll[S, Req, Resp, P]{sel, look}
+}
+
+type poll[S, Req, Resp any, P interface {
+	*Req
+	Waits
+}] struct {
+	sel  Select[S]
+	look func(context.Context, *S, Caller, *Req) (*Resp, bool, error)
+}
+
+func (h *poll[S, Req, Resp, P]) Schema() (reflect.Type, reflect.Type) {
+	return reflect.TypeFor[Req](), reflect.TypeFor[Resp]()
+}
+
+func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+	req := new(Req)
+	if err := decode(r, req); err != nil {
+		return err
+	}
+	svc := h.sel(rt.Server)
+	resp, ready, err := h.look(ctx, svc, c, req)
+	if err != nil {
+		return err
+	}
+	keys, timeout := P(req).Waits(c)
+	timeout = min(timeout, rt.MaxHold)
+	if ready || timeout <= 0 {
+		return writeJSON(w, resp)
+	}
+	until := rt.Clock.Now().Add(timeout)
+	ticket, err := rt.Waiter.Arm(ctx, keys, until)
+	if err != nil {
+		return err
+	}
+	defer func() { ticket.Release() }()
+	for {
+		// Whatever was written before Arm is seen by this look, and whatever is
+		// written after it ends the Hold.
+		resp, ready, err = h.look(ctx, svc, c, req)
+		if err != nil {
+			return err
+		}
+		if ready || !rt.Clock.Now().Before(until) {
+			return writeJSON(w, resp)
+		}
+		out, err := ticket.Hold(ctx)
+		switch {
+		case err != nil:
+			return err
+		case out.Elsewhere != "":
+			http.Redirect(w, r, out.Elsewhere, http.StatusTemporaryRedirect)
+			return nil
+		case !out.Woken:
+			resp, _, err = h.look(ctx, svc, c, req)
+			if err != nil {
+				return err
+			}
+			return writeJSON(w, resp)
+		}
+		// A wake is a hint, and may concern something that this request filters
+		// out. Arm anew before looking, so that the next one counts.
+		next, err := rt.Waiter.Arm(ctx, keys, until)
+		if err != nil {
+			return err
+		}
+		ticket.Release()
+		ticket = next
+	}
+}
+
+// Empty is the response that has no fields, and the request that needs none.
+type Empty struct{}
+
+// WorkerHandler does the work of a Worker; it is made by OnChanges, OnMessages
+// or OnTimer, whichever fits the trigger.
+type WorkerHandler struct {
+	changes  func(context.Context, *home.Server, []store.Change) error
+	messages func(context.Context, *home.Server, queue.Message) error
+	timer    func(context.Context, *home.Server) error
+}
+
+// OnChanges handles a batch of changes of a table. After an error the batch is
+// delivered again.
+func OnChanges[S any](sel Select[S], fn func(context.Context, *S, []store.Change) error) WorkerHandler {
+	return WorkerHandler{changes: func(ctx context.Context, srv *home.Server, cs []store.Change) error {
+		return fn(ctx, sel(srv), cs)
+	}}
+}
+
+// OnMessages handles one message of a queue. After an error it is delivered
+// again.
+func OnMessages[S any](sel Select[S], fn func(context.Context, *S, queue.Message) error) WorkerHandler {
+	return WorkerHandler{messages: func(ctx context.Context, srv *home.Server, m queue.Message) error {
+		return fn(ctx, sel(srv), m)
+	}}
+}
+
+// OnTimer handles the passing of an interval.
+func OnTimer[S any](sel Select[S], fn func(context.Context, *S) error) WorkerHandler {
+	return WorkerHandler{timer: func(ctx context.Context, srv *home.Server) error { return fn(ctx, sel(srv)) }}
+}
+
+func writeJSON(w http.ResponseWriter, resp any) error {
+	if h, ok := resp.(interface{ Headers(http.Header) }); ok {
+		h.Headers(w.Header())
+	}
+	status := http.StatusOK
+	if s, ok := resp.(interface{ Status() int }); ok {
+		status = s.Status()
+	}
+	body, err := marshal(resp)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client may be gone, which is no error of ours
+	return nil
+}

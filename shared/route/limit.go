@@ -1,0 +1,95 @@
+package route
+
+import (
+	"sync"
+	"time"
+
+	"github.com/virga-im/virga/shared/mxerr"
+)
+
+// Limit names a rate limit: a bucket for each user, or for each address where
+// there is no user yet. Buckets live in the memory of the process, which bounds
+// a client well enough and costs nothing; registration and failed logins are
+// also counted in the store, by accounts.
+type Limit uint8
+
+// The limits.
+const (
+	NoLimit Limit = iota
+	// LimitRequest is for requests that are cheap but not free.
+	LimitRequest
+	// LimitMessage is for sending events.
+	LimitMessage
+	// LimitJoin is for joining and creating rooms, and for inviting.
+	LimitJoin
+	// LimitLogin is by address.
+	LimitLogin
+	// LimitRegister is by address.
+	LimitRegister
+)
+
+// rate is a bucket's refill per second and its size.
+type rate struct{ perSecond, burst float64 }
+
+// rates are generous where a person acts and strict where a stranger guesses.
+var rates = [...]rate{
+	LimitRequest:  {50, 200},
+	LimitMessage:  {10, 100},
+	LimitJoin:     {1, 30},
+	LimitLogin:    {0.5, 20},
+	LimitRegister: {0.2, 10},
+}
+
+func (l Limit) perAddress() bool { return l == LimitLogin || l == LimitRegister }
+
+// Limits holds the buckets. The zero value is ready.
+type Limits struct {
+	mu      sync.Mutex
+	buckets map[bucketKey]*bucket
+	swept   time.Time
+}
+
+type bucketKey struct {
+	limit Limit
+	who   string
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func (ls *Limits) take(l Limit, who string, now time.Time) error {
+	if l == NoLimit {
+		return nil
+	}
+	r := rates[l]
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.buckets == nil {
+		ls.buckets = map[bucketKey]*bucket{}
+	}
+	if now.Sub(ls.swept) > time.Minute {
+		// A bucket that has refilled says nothing; forgetting it bounds what
+		// strangers can make us hold.
+		for k, b := range ls.buckets {
+			if b.tokens+now.Sub(b.at).Seconds()*rates[k.limit].perSecond >= rates[k.limit].burst {
+				delete(ls.buckets, k)
+			}
+		}
+		ls.swept = now
+	}
+	k := bucketKey{l, who}
+	b := ls.buckets[k]
+	if b == nil {
+		b = &bucket{tokens: r.burst, at: now}
+		ls.buckets[k] = b
+	}
+	b.tokens = min(r.burst, b.tokens+now.Sub(b.at).Seconds()*r.perSecond)
+	b.at = now
+	if b.tokens < 1 {
+		return mxerr.LimitExceeded(time.Duration((1 - b.tokens) / r.perSecond * float64(time.Second)))
+	}
+	b.tokens--
+	return nil
+}

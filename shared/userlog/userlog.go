@@ -1,0 +1,489 @@
+// Package userlog keeps one log for each local user, without gaps: what there
+// is to tell the user's devices, in one order. /sync reads nothing else to learn
+// what is new.
+//
+// Rows of the users table, under the partition U#user:
+//
+//   - LOG {n, epoch}: written before the first entry and every hintEvery entries
+//     after; never expires. n is a lower bound of the last entry's number, at
+//     most hintEvery below it. If it were lost, numbers would start again and
+//     tokens would be wrong. epoch is the restore generation of the server.
+//   - L#n: one Entry, at most 1 KB, kept for Retention. Written once, by
+//     whoever appends, conditional on its absence and only when L#n-1 is known
+//     to exist or to have expired. If one is lost, readers see the gap and
+//     rebuild (Page.Gap).
+//   - ROOM#room: the Cursor, written by fan-out and by the transaction of the
+//     user's own membership events. If it lags, the dispatcher redoes fan-out; it
+//     is never rolled back but by a restore, which bumps the epoch.
+//
+// An entry for a room says that (From, To] of the room's order is to be told.
+// Each position of a room falls in exactly one entry of a member's log.
+package userlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/wake"
+)
+
+// Pos is a position in a room's order: a segment in the upper 32 bits, and in
+// the lower ones an offset biased by 2^31, so that appending raises a position
+// and backfilling below a segment lowers it. Zero is before everything.
+type Pos uint64
+
+// FirstPos is the position of the first event that a server gives a room it
+// creates.
+const FirstPos Pos = 1<<31 + 1
+
+// String is the form in sort keys: 16 hexadecimal digits, ordered as numbers.
+func (p Pos) String() string { return fmt.Sprintf("%016x", uint64(p)) }
+
+// ParsePos reads what String wrote.
+func ParsePos(s string) (Pos, error) {
+	n, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || len(s) != 16 {
+		return 0, fmt.Errorf("%q is not a position", s)
+	}
+	return Pos(n), nil
+}
+
+// Retention is how long entries are kept. A device that was away for longer
+// gets what it missed by a gap in each room.
+const Retention = 30 * 24 * time.Hour
+
+// hintEvery is the largest distance between LOG.n and the last entry.
+const hintEvery = 64
+
+// Kind says what an entry tells.
+type Kind string
+
+// The kinds of entries.
+const (
+	// KindRoom is (From, To] of Room.
+	KindRoom Kind = "room"
+	// KindAccountData is a change of account data; Room is empty for global
+	// data, Type is the type of the data.
+	KindAccountData Kind = "account_data"
+	// KindForget says that the user forgot Room.
+	KindForget Kind = "forget"
+)
+
+// Entry is one entry of a log.
+type Entry struct {
+	N    int64  `db:"-"`
+	Kind Kind   `db:"k"`
+	Room string `db:"r,omitempty"`
+	Type string `db:"t,omitempty"`
+	From Pos    `db:"f,omitempty"`
+	To   Pos    `db:"o,omitempty"`
+}
+
+// Transition is a change of the user's own membership in a room.
+type Transition struct {
+	Pos        Pos    `json:"p"`
+	Membership string `json:"m"`
+	// EventID is the membership event, and Sender who sent it.
+	EventID string `json:"e"`
+	Sender  string `json:"s"`
+}
+
+// Cursor is what a user's log knows of a room.
+type Cursor struct {
+	Room string `db:"-"`
+	// Membership is the user's current membership, as of the last transition.
+	Membership string `db:"m,omitempty"`
+	// Transitions are the user's latest own membership changes, oldest first, at
+	// most maxTransitions.
+	Transitions []Transition `db:"tr,omitempty"`
+	// Forgotten hides the room until the user is invited or joins again.
+	Forgotten bool `db:"fg,omitempty"`
+	// From, To and N are the last entry of the room: N is zero if there is none
+	// yet, and the entry may be missing from the log if its writer died; the
+	// next append repairs it.
+	From Pos   `db:"f,omitempty"`
+	To   Pos   `db:"o,omitempty"`
+	N    int64 `db:"n,omitempty"`
+}
+
+// maxTransitions bounds a cursor to about 3 KB.
+const maxTransitions = 16
+
+// MembershipAt returns the user's membership just after the position: that of
+// the last transition at or before it, or "" if that is not known any more.
+func (c Cursor) MembershipAt(p Pos) string {
+	m := ""
+	for _, t := range c.Transitions {
+		if t.Pos <= p {
+			m = t.Membership
+		}
+	}
+	return m
+}
+
+// Service is the userlog domain.
+type Service struct {
+	DB    store.DB
+	Clock clock.Clock
+	Waker wake.Waker
+}
+
+// Appends and Reads are what the operations use.
+var (
+	Appends = grant.Of(grant.ReadTable("users"), grant.WriteTable("users"))
+	Reads   = grant.ReadTable("users")
+)
+
+// WakeKey is the key that a waiting device of the user arms.
+func WakeKey(user string) string { return "user " + user }
+
+// Part is the partition key of a user's rows in the users table.
+func Part(user string) string { return "U#" + user }
+
+const (
+	logSort    = "LOG"
+	entryPre   = "L#"
+	cursorPre  = "ROOM#"
+	epochAttr  = "e"
+	hintAttr   = "n"
+	firstEpoch = 1
+)
+
+func entrySort(n int64) string { return fmt.Sprintf("L#%016x", n) }
+
+// CursorKey is the key of the user's cursor for a room.
+func CursorKey(user, room string) store.Key {
+	return store.Key{Part: Part(user), Sort: cursorPre + room}
+}
+
+// Head is where a log ends.
+type Head struct {
+	N     int64
+	Epoch int64
+	hint  int64
+	fresh bool // there is no LOG row yet
+}
+
+// Head returns the end of the user's log.
+func (s *Service) Head(ctx context.Context, user string) (Head, error) {
+	// LOG sorts just after the entries, so one read from the end has both.
+	page, err := s.DB.Query(ctx, store.Query{
+		Table: store.Users, Part: Part(user), From: entryPre, To: logSort, Reverse: true, Limit: 2, Consistency: store.Consistent,
+	})
+	if err != nil {
+		return Head{}, fmt.Errorf("read end of log of %s: %w", user, err)
+	}
+	h := Head{fresh: true, Epoch: firstEpoch}
+	for _, it := range page.Items {
+		if it.Key.Sort == logSort {
+			h.fresh, h.hint, h.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
+			continue
+		}
+		if h.N, err = entryNumber(it.Key.Sort); err != nil {
+			return Head{}, err
+		}
+	}
+	if h.N < h.hint {
+		// The last entries have expired. They were at most hintEvery beyond the
+		// hint; numbers go on after all that may have been.
+		h.N = h.hint + hintEvery
+	}
+	return h, nil
+}
+
+func entryNumber(sort string) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimPrefix(sort, entryPre), 16, 64)
+	if err != nil {
+		return 0, fmt.Errorf("log entry with sort key %q", sort)
+	}
+	return n, nil
+}
+
+// Page is what a reader gets: the entries after the number it asked for.
+type Page struct {
+	Entries []Entry
+	Head    Head
+	// Gap is set when entries after the asked number have expired, so that the
+	// reader must rebuild its view.
+	Gap bool
+}
+
+// After returns the entries with numbers above n, at most limit of them; Head.N
+// is the number to ask from next.
+func (s *Service) After(ctx context.Context, user string, n int64, limit int) (Page, error) {
+	p := Page{Head: Head{N: n, Epoch: firstEpoch, fresh: true}}
+	q := store.Query{Table: store.Users, Part: Part(user), From: entrySort(n + 1), To: logSort, Limit: limit, Consistency: store.Consistent}
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return Page{}, fmt.Errorf("read log of %s: %w", user, err)
+		}
+		if it.Key.Sort == logSort {
+			p.Head.fresh, p.Head.hint, p.Head.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
+			continue
+		}
+		var e Entry
+		if err := store.Decode(it, &e); err != nil {
+			return Page{}, err
+		}
+		if e.N, err = entryNumber(it.Key.Sort); err != nil {
+			return Page{}, err
+		}
+		if e.N != p.Head.N+1 {
+			p.Gap = true
+		}
+		p.Head.N = e.N
+		p.Entries = append(p.Entries, e)
+	}
+	if p.Head.N < p.Head.hint {
+		p.Gap = true
+		p.Head.N = p.Head.hint + hintEvery
+	}
+	return p, nil
+}
+
+// LastBefore returns the room's last entry with a number of at most n, which is
+// the token's position in the room. ok is false if there is none that is kept.
+func (s *Service) LastBefore(ctx context.Context, user, room string, n int64) (e Entry, ok bool, err error) {
+	q := store.Query{Table: store.Users, Part: Part(user), From: entryPre, To: entrySort(n), Reverse: true, Consistency: store.Consistent}
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return Entry{}, false, fmt.Errorf("read log of %s: %w", user, err)
+		}
+		if it.Str("r") != room || it.Str("k") != string(KindRoom) {
+			continue
+		}
+		if err := store.Decode(it, &e); err != nil {
+			return Entry{}, false, err
+		}
+		e.N, err = entryNumber(it.Key.Sort)
+		return e, err == nil, err
+	}
+	return Entry{}, false, nil
+}
+
+// Append puts an entry at the end of the user's log and wakes the user's
+// devices. It is not idempotent: after an unknown outcome the entry may be there
+// twice, which only tells a device the same thing again.
+func (s *Service) Append(ctx context.Context, user string, e Entry) (int64, error) {
+	for {
+		h, err := s.Head(ctx, user)
+		if err != nil {
+			return 0, err
+		}
+		done, err := s.put(ctx, user, h, e)
+		if err != nil {
+			return 0, err
+		}
+		if done {
+			return h.N + 1, s.Waker.Wake(ctx, WakeKey(user))
+		}
+	}
+}
+
+// put writes entry h.N+1 if it is absent, and reports whether it did.
+func (s *Service) put(ctx context.Context, user string, h Head, e Entry) (bool, error) {
+	if err := s.keepHint(ctx, user, h); err != nil {
+		return false, err
+	}
+	w := store.Put(store.Users, store.Key{Part: Part(user), Sort: entrySort(h.N + 1)}, store.Encode(e)).
+		Until(s.Clock.Now().Add(Retention)).If(store.NotExists())
+	_, err := s.DB.Write(ctx, w)
+	if store.Failed(err) != nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("append to log of %s: %w", user, err)
+	}
+	return true, nil
+}
+
+// keepHint moves LOG.n up to h.N before an entry is written that would be more
+// than hintEvery beyond it.
+func (s *Service) keepHint(ctx context.Context, user string, h Head) error {
+	if !h.fresh && h.N+1-h.hint <= hintEvery {
+		return nil
+	}
+	w := store.Update(store.Users, store.Key{Part: Part(user), Sort: logSort}).
+		Set(hintAttr, h.N).Set(epochAttr, h.Epoch).
+		If(store.AnyOf(store.Absent(hintAttr), store.Less(hintAttr, h.N)))
+	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
+		return fmt.Errorf("move hint of log of %s: %w", user, err)
+	}
+	return nil
+}
+
+// Cursor returns the user's cursor for a room; without one, the zero Cursor.
+func (s *Service) Cursor(ctx context.Context, user, room string) (Cursor, error) {
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: CursorKey(user, room)}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return Cursor{Room: room}, nil
+	}
+	if err != nil {
+		return Cursor{}, fmt.Errorf("read cursor of %s in %s: %w", user, room, err)
+	}
+	return DecodeCursor(it)
+}
+
+// DecodeCursor reads a ROOM# row.
+func DecodeCursor(it store.Item) (Cursor, error) {
+	c := Cursor{Room: strings.TrimPrefix(it.Key.Sort, cursorPre)}
+	return c, store.Decode(it, &c)
+}
+
+// Cursors returns the user's cursors for all rooms, also those left and
+// forgotten.
+func (s *Service) Cursors(ctx context.Context, user string) ([]Cursor, error) {
+	var all []Cursor
+	q := store.Query{Table: store.Users, Part: Part(user), Consistency: store.Consistent}.Prefix(cursorPre)
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return nil, fmt.Errorf("read cursors of %s: %w", user, err)
+		}
+		c, err := DecodeCursor(it)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// Moved tells the user's log that the room has moved to the position: it makes
+// sure that the positions up to it are in an entry, and in one only, whoever
+// else does the same at the same time or died doing it.
+func (s *Service) Moved(ctx context.Context, user, room string, to Pos) error {
+	for {
+		c, err := s.Cursor(ctx, user, room)
+		if err != nil {
+			return err
+		}
+		done, err := s.move(ctx, user, c, to)
+		if err != nil {
+			return err
+		}
+		if done {
+			return s.Waker.Wake(ctx, WakeKey(user))
+		}
+	}
+}
+
+// move does one step towards the cursor being at or beyond to with its entry in
+// the log, and reports whether that is so.
+//
+// The cursor is written before the entry: a cursor whose entry is missing is
+// repaired by the next append, while an entry without a cursor would be told
+// twice. The number in the cursor names a slot of the log that holds either
+// this entry or one of another room; in the latter case a new slot is taken.
+func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos) (bool, error) {
+	h, err := s.Head(ctx, user)
+	if err != nil {
+		return false, err
+	}
+	if c.N != 0 {
+		there, free, err := s.entryIs(ctx, user, c, h)
+		if err != nil {
+			return false, err
+		}
+		if !there {
+			// The slot is still free and next: fill it. Otherwise take another.
+			if !free {
+				_, err := s.claim(ctx, user, c, c.From, c.To, h.N+1)
+				return false, err
+			}
+			_, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To})
+			return false, err
+		}
+	}
+	if c.To >= to {
+		return true, nil
+	}
+	ok, err := s.claim(ctx, user, c, c.To, to, h.N+1)
+	if err != nil || !ok {
+		return false, err
+	}
+	return s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to})
+}
+
+// entryIs reports whether the cursor's own entry is in the log (or was, and has
+// expired), and if not, whether its slot is the next to be written.
+func (s *Service) entryIs(ctx context.Context, user string, c Cursor, h Head) (there, free bool, err error) {
+	if c.N > h.N {
+		return false, c.N == h.N+1, nil
+	}
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: store.Key{Part: Part(user), Sort: entrySort(c.N)}}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, false, nil // numbers up to the head existed, so it has expired
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("read log of %s: %w", user, err)
+	}
+	var e Entry
+	if err := store.Decode(it, &e); err != nil {
+		return false, false, err
+	}
+	return e.Kind == KindRoom && e.Room == c.Room && e.To == c.To, false, nil
+}
+
+// claim moves the cursor to (from, to] in slot n, if nobody moved it meanwhile.
+func (s *Service) claim(ctx context.Context, user string, c Cursor, from, to Pos, n int64) (bool, error) {
+	w := store.Update(store.Users, CursorKey(user, c.Room)).
+		Set("f", int64(from)).Set("o", int64(to)).Set("n", n)
+	if c.N == 0 {
+		w = w.If(store.Absent("n"))
+	} else {
+		w = w.If(store.Equal("n", c.N), store.Equal("o", int64(c.To)))
+	}
+	_, err := s.DB.Write(ctx, w)
+	if store.Failed(err) != nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("move cursor of %s in %s: %w", user, c.Room, err)
+	}
+	return true, nil
+}
+
+// MembershipChanged returns the write that records a user's own membership event
+// in the cursor, to be part of the event's transaction. c is the cursor as it
+// was read; the write fails if the membership has changed since.
+func MembershipChanged(user string, c Cursor, t Transition) store.Write {
+	last := ""
+	if n := len(c.Transitions); n > 0 {
+		last = c.Transitions[n-1].EventID
+	}
+	next := append(append([]Transition(nil), c.Transitions...), t)
+	if len(next) > maxTransitions {
+		next = next[len(next)-maxTransitions:]
+	}
+	w := store.Update(store.Users, CursorKey(user, c.Room)).
+		SetAll(store.Encode(Cursor{Membership: t.Membership, Transitions: next})).
+		Set("te", t.EventID)
+	if t.Membership != "leave" && t.Membership != "ban" {
+		w = w.Remove("fg")
+	}
+	if last == "" {
+		return w.If(store.Absent("te"))
+	}
+	return w.If(store.Equal("te", last))
+}
+
+// Forget hides a room that the user has left, and tells the other devices. It
+// reports false if the user is in the room.
+func (s *Service) Forget(ctx context.Context, user, room string) (bool, error) {
+	w := store.Update(store.Users, CursorKey(user, room)).Set("fg", true).
+		If(store.AnyOf(store.Equal("m", "leave"), store.Equal("m", "ban")))
+	if _, err := s.DB.Write(ctx, w); store.Failed(err) != nil {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("forget %s for %s: %w", room, user, err)
+	}
+	_, err := s.Append(ctx, user, Entry{Kind: KindForget, Room: room})
+	return err == nil, err
+}
