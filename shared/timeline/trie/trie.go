@@ -16,7 +16,7 @@
 //
 // Three kinds of chunk, told apart by their first byte:
 //
-//   - a leaf holds entries in the order of (type, state key);
+//   - a leaf holds entries in the order of their paths;
 //   - a node holds a bitmap of its occupied slots, a bitmap of those that are
 //     leaves, and one reference per occupied slot. Knowing leaves from
 //     the outside lets a sweeper mark a room without reading its leaves, which
