@@ -2,9 +2,60 @@
 // use, built once for the process.
 package home
 
-import "github.com/virga-im/virga/shared/accounts"
+import (
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/blob"
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/config"
+	"github.com/virga-im/virga/shared/queue"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/wake"
+)
 
 // Server is a homeserver. It has no methods; routes pick a service from it.
 type Server struct {
+	About    *Self
 	Accounts *accounts.Service
 }
+
+// Self is what the server knows of itself.
+type Self struct {
+	Config *config.Config
+	// Serves holds the operationId of every route. What the server tells about
+	// itself is derived from it, so that nothing is promised that is not there.
+	Serves map[string]bool
+	Clock  clock.Clock
+}
+
+// Options are what a homeserver is built of. All but Operations are required.
+type Options struct {
+	Config *config.Config
+	DB     store.DB
+	Queues queue.Sender
+	Blobs  blob.Store
+	Wake   wake.Service
+	Clock  clock.Clock
+	// Operations are the names of the routes that are served.
+	Operations []string
+}
+
+// New builds the services. It reads and writes nothing: secrets and signing keys
+// are rows that whoever needs them first makes.
+func New(o Options) (*Server, error) {
+	s := &Server{
+		About:    &Self{Config: o.Config, Serves: make(map[string]bool, len(o.Operations)), Clock: o.Clock},
+		Accounts: &accounts.Service{},
+	}
+	for _, name := range o.Operations {
+		s.About.Serves[name] = true
+	}
+	return s, nil
+}
+
+// The selectors of route.Handle and its kin.
+
+// About selects what the server knows of itself.
+func About(s *Server) *Self { return s.About }
+
+// Accounts selects the accounts domain.
+func Accounts(s *Server) *accounts.Service { return s.Accounts }

@@ -1,0 +1,33 @@
+// Package api is the list of everything that a homeserver answers and does. The
+// local process, the Lambda program, the CDK app and the tests read it; there is
+// no other list.
+package api
+
+import (
+	"slices"
+
+	"github.com/virga-im/virga/functions/client/server"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// Routes returns all routes, section by section in the order of the
+// specification.
+func Routes() []route.Route {
+	return slices.Concat(
+		server.Routes,
+	)
+}
+
+// Workers returns all workers.
+func Workers() []route.Worker {
+	return slices.Concat[[]route.Worker]()
+}
+
+// Operations returns the names of the routes, for home.Options.
+func Operations(routes []route.Route) []string {
+	names := make([]string, len(routes))
+	for i, r := range routes {
+		names[i] = r.Name
+	}
+	return names
+}

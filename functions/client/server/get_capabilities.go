@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+
+	"github.com/virga-im/virga/events/roomversion"
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// getCapabilities tells a user's client what it may do.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities
+var getCapabilities = route.Route{
+	Name:    "getCapabilities",
+	Pattern: "GET /_matrix/client/v3/capabilities",
+	Also:    route.R0,
+	Limit:   route.LimitRequest,
+	Handler: route.Handle(home.About, serveGetCapabilities),
+}
+
+type getCapabilitiesResponse struct {
+	Capabilities struct {
+		RoomVersions struct {
+			Default   string            `json:"default"`
+			Available map[string]string `json:"available"`
+		} `json:"m.room_versions"`
+		ChangePassword capability `json:"m.change_password"`
+		SetDisplayname capability `json:"m.set_displayname"`
+		SetAvatarURL   capability `json:"m.set_avatar_url"`
+		ProfileFields  capability `json:"m.profile_fields"`
+		ThreePID       capability `json:"m.3pid_changes"`
+		GetLoginToken  capability `json:"m.get_login_token"`
+	} `json:"capabilities"`
+}
+
+type capability struct {
+	Enabled bool `json:"enabled"`
+}
+
+func serveGetCapabilities(_ context.Context, about *home.Self, _ route.Caller, _ *route.Empty) (*getCapabilitiesResponse, error) {
+	resp := new(getCapabilitiesResponse)
+	c := &resp.Capabilities
+	c.RoomVersions.Default = roomversion.Default
+	c.RoomVersions.Available = map[string]string{}
+	for _, v := range roomversion.All() {
+		if creatable[v.ID] {
+			c.RoomVersions.Available[v.ID] = "stable"
+		}
+	}
+	// Absent, most of these would be taken for enabled.
+	serves := func(operation string) capability { return capability{about.Serves[operation]} }
+	c.ChangePassword = serves("changePassword")
+	c.SetDisplayname = serves("setProfileField")
+	c.SetAvatarURL = serves("setProfileField")
+	c.ProfileFields = serves("setProfileField")
+	c.ThreePID = serves("add3PID")
+	c.GetLoginToken = serves("generateLoginToken")
+	return resp, nil
+}
+
+// creatable are the room versions of which rooms can be created here.
+var creatable = map[string]bool{"11": true, "12": true}
