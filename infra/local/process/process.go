@@ -1,0 +1,160 @@
+// Package process is a homeserver in one process, without its sockets: the
+// embedded stores, the domain services, all routes behind one handler, and the
+// workers. The command infra/local puts it on listeners, and tests call it.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/virga-im/virga/functions/api"
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/config"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/queue"
+	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/store"
+)
+
+// maxHold bounds how long a request waits. Clients ask for half a minute.
+const maxHold = 5 * time.Minute
+
+// Options say what to run. Config and Log are required.
+type Options struct {
+	Config *config.Config
+	Log    *slog.Logger
+	// Store is how the stores are opened; its Dir, Clock and Log are filled in
+	// where they are empty.
+	Store local.Options
+	// Recorder and OnRequest are for tests (see route.Runtime).
+	Recorder  *grant.Recorder
+	OnRequest func(name string, status int, took time.Duration, c store.Capacity)
+}
+
+// Process is a running homeserver.
+type Process struct {
+	// Handler answers both APIs.
+	Handler http.Handler
+	// Store holds everything.
+	Store *local.Local
+
+	rt       *route.Runtime
+	stop     context.CancelFunc // ends the workers
+	work     sync.WaitGroup
+	draining context.Context
+	drain    context.CancelFunc
+}
+
+// Open opens the data folder and starts the workers.
+func Open(o Options) (*Process, error) {
+	if o.Store.Dir == "" {
+		o.Store.Dir = o.Config.Data
+	}
+	if o.Store.Clock == nil {
+		o.Store.Clock = clock.System{}
+	}
+	if o.Store.Log == nil {
+		o.Store.Log = o.Log
+	}
+	db, err := local.Open(o.Store)
+	if err != nil {
+		return nil, err
+	}
+	routes := api.Routes()
+	server, err := home.New(home.Options{
+		Config: o.Config,
+		DB:     db.DB(), Queues: db.Queues(), Blobs: db.Blobs(), Wake: db.Wake(),
+		Clock:      o.Store.Clock,
+		Operations: api.Operations(routes),
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	p := &Process{Store: db}
+	p.draining, p.drain = context.WithCancel(context.Background())
+	p.rt = &route.Runtime{
+		Server:    server,
+		Waiter:    waiter{db.Wake(), p.draining},
+		Clock:     o.Store.Clock,
+		Log:       o.Log,
+		MaxHold:   maxHold,
+		Recorder:  o.Recorder,
+		OnRequest: o.OnRequest,
+	}
+	if o.Config.RateLimits {
+		p.rt.Limits = new(route.Limits)
+	}
+	p.Handler = route.Mux(p.rt, routes)
+
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	for _, w := range api.Workers() {
+		p.work.Go(func() {
+			if err := p.run(ctx, w); err != nil && ctx.Err() == nil {
+				o.Log.ErrorContext(ctx, "worker ended", "worker", w.Name, "error", err)
+			}
+		})
+	}
+	return p, nil
+}
+
+// run runs a worker whenever its trigger fires, until ctx ends.
+func (p *Process) run(ctx context.Context, w route.Worker) error {
+	switch on := w.On.(type) {
+	case store.ChangeStream:
+		return p.Store.Follow(ctx, on, w.Name, func(ctx context.Context, cs []store.Change) error {
+			return p.rt.RunChanges(ctx, w, cs)
+		})
+	case *queue.Queue:
+		return p.Store.Consume(ctx, on, func(ctx context.Context, ms []queue.Message) error {
+			for _, m := range ms {
+				if err := p.rt.RunMessage(ctx, w, m); err != nil {
+					return err // all of them come again, one by one
+				}
+			}
+			return nil
+		})
+	case route.Every:
+		for {
+			select {
+			case <-p.rt.Clock.After(time.Duration(on)):
+			case <-ctx.Done():
+				return nil
+			}
+			if err := p.rt.RunTimer(ctx, w); err != nil && ctx.Err() == nil {
+				p.rt.Log.ErrorContext(ctx, "worker failed", "worker", w.Name, "error", err)
+			}
+		}
+	}
+	return fmt.Errorf("worker %s: nothing here triggers %s", w.Name, w.On)
+}
+
+// Drain answers the requests that wait, and lets no other wait.
+func (p *Process) Drain() { p.drain() }
+
+// Close ends the workers and closes the stores. Requests should be over.
+func (p *Process) Close() error {
+	p.drain()
+	p.stop()
+	p.work.Wait()
+	return p.Store.Close()
+}
+
+// RunTimers runs each worker that runs in intervals once, for tests that cannot
+// wait for it.
+func (p *Process) RunTimers(ctx context.Context) error {
+	var errs []error
+	for _, w := range api.Workers() {
+		if _, ok := w.On.(route.Every); ok {
+			errs = append(errs, p.rt.RunTimer(ctx, w))
+		}
+	}
+	return errors.Join(errs...)
+}
