@@ -1,0 +1,295 @@
+// Package server starts homeservers for tests: a process of its own, as a user
+// would run it, or the same thing inside the test.
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/virga-im/virga/infra/local/process"
+	"github.com/virga-im/virga/shared/config"
+)
+
+// Server is a homeserver in a process of its own.
+type Server struct {
+	// URL is where the client API is, without a slash at its end.
+	URL string
+	// Federation is where the TLS listener is; empty if there is none.
+	Federation string
+	// Dir is the data folder.
+	Dir string
+	// Process is the running process; nil while it is stopped.
+	Process *os.Process
+	// Took is how long the last start took until the listener accepted.
+	Took time.Duration
+
+	t     testing.TB
+	flags []string
+	cmd   *exec.Cmd
+	log   *tail
+	ended chan error
+}
+
+// Start runs infra/local on a free port with a data folder of its own, as
+// -server-name localhost with open registration, cheap passwords and no rate
+// limits, unless the flags say otherwise. It is stopped when the test ends; the
+// end of its log is shown if the test failed.
+func Start(t testing.TB, flags ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Dir: t.TempDir(), log: new(tail)}
+	s.flags = append([]string{
+		"-data", s.Dir, "-client-listen", "127.0.0.1:0",
+		"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-allow-private-addresses",
+	}, flags...)
+	s.start()
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			t.Logf("log of the server:\n%s", s.log)
+		}
+	})
+	return s
+}
+
+// Restart ends the process with SIGTERM if it runs, and starts it again on the
+// same folder. The URL is another.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.start()
+}
+
+// Stop ends the process with SIGTERM and fails the test unless it ended well.
+// It returns how long that took.
+func (s *Server) Stop() time.Duration {
+	s.t.Helper()
+	begin := time.Now()
+	if err := s.end(syscall.SIGTERM); err != nil {
+		s.t.Fatalf("the server did not end well after SIGTERM: %v", err)
+	}
+	return time.Since(begin)
+}
+
+// Kill ends the process with SIGKILL.
+func (s *Server) Kill() { _ = s.end(syscall.SIGKILL) }
+
+func (s *Server) end(sig os.Signal) error {
+	if s.Process == nil {
+		return nil
+	}
+	s.Process = nil
+	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case err := <-s.ended:
+		return err
+	case <-time.After(10 * time.Second):
+		_ = s.cmd.Process.Kill()
+		return fmt.Errorf("it still ran 10 s later: %w", <-s.ended)
+	}
+}
+
+func (s *Server) start() {
+	s.t.Helper()
+	s.cmd = exec.Command(Binary(s.t), s.flags...)
+	s.cmd.Stderr = s.log
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Process = s.cmd.Process
+	s.URL, s.Federation = "", ""
+	// The greeting ends with how to stop; the listeners accept by then.
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() && !strings.Contains(lines.Text(), "^C") {
+		switch name, value := cutLine(lines.Text()); name {
+		case "client API":
+			s.URL, s.Took = value, time.Since(begin)
+		case "federation API":
+			s.Federation, _, _ = strings.Cut(value, " ")
+		}
+	}
+	s.ended = make(chan error, 1)
+	go func() {
+		_, _ = io.Copy(io.Discard, stdout)
+		s.ended <- s.cmd.Wait()
+	}()
+	if s.URL == "" {
+		s.Kill()
+		s.t.Fatalf("the server did not start:\n%s", s.log)
+	}
+}
+
+// cutLine reads a line of the greeting such as "  data            /var/virga".
+func cutLine(line string) (name, value string) {
+	line, ok := strings.CutPrefix(line, "  ")
+	if !ok || len(line) < 16 {
+		return "", ""
+	}
+	return strings.TrimSpace(line[:16]), strings.TrimSpace(line[16:])
+}
+
+// RSS returns the resident memory of the process in bytes, on Linux.
+func (s *Server) RSS() (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			var kb int64
+			_, err := fmt.Sscan(v, &kb)
+			return kb << 10, err
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
+
+// Log returns the end of what the server logged.
+func (s *Server) Log() string { return s.log.String() }
+
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "virga-test-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "virga")
+	args := []string{"build", "-o", bin}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "github.com/virga-im/virga/infra/local")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// Binary returns the path of the server's program, built once for the test
+// binary. VIRGA_BINARY names one that is built already.
+func Binary(t testing.TB) string {
+	t.Helper()
+	if bin := os.Getenv("VIRGA_BINARY"); bin != "" {
+		return bin
+	}
+	bin, err := build()
+	if err != nil {
+		t.Fatalf("build infra/local: %v", err)
+	}
+	return bin
+}
+
+// Need skips the test if the program is missing, and fails it in CI, where
+// nothing may be skipped. It returns the path of the program.
+func Need(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	switch {
+	case err == nil:
+		return path
+	case os.Getenv("VIRGA_CI") == "1":
+		t.Fatalf("CI needs the program %s", program)
+	default:
+		t.Skipf("the program %s is not installed", program)
+	}
+	return ""
+}
+
+// InProcess runs a homeserver inside the test behind an httptest server. The
+// options may be changed by edit; the configuration is that of Start.
+func InProcess(t testing.TB, edit func(*process.Options)) (*process.Process, *httptest.Server) {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	cfg.Registration, cfg.PasswordCost = config.RegistrationOpen, config.PasswordCostMin
+	cfg.RateLimits, cfg.AllowPrivateAddresses = false, true
+	log := new(tail)
+	o := process.Options{Config: &cfg, Log: slog.New(slog.NewTextHandler(log, nil))}
+	o.Store.NoSync = true // nobody pulls the plug here
+	// The listener is there before its handler, which needs its address.
+	front := httptest.NewUnstartedServer(nil)
+	cfg.PublicBaseURL = "http://" + front.Listener.Addr().String()
+	if edit != nil {
+		edit(&o)
+	}
+	p, err := process.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front.Config.Handler = p.Handler
+	front.Start()
+	t.Cleanup(func() {
+		p.Drain()
+		front.Close()
+		if err := p.Close(); err != nil {
+			t.Errorf("close the server: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("log of the server:\n%s", log)
+		}
+	})
+	return p, front
+}
+
+// Get fetches a path and returns status and body.
+func (s *Server) Get(path string) (int, string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// tail keeps the end of a log.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailSize = 64 << 10
+
+func (l *tail) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.b = append(l.b, b...); len(l.b) > 2*tailSize {
+		l.b = append(l.b[:0], l.b[len(l.b)-tailSize:]...)
+	}
+	return len(b), nil
+}
+
+func (l *tail) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.b[max(0, len(l.b)-tailSize):])
+}
