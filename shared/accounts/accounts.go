@@ -1,0 +1,175 @@
+// Package accounts is who may do things here: accounts, passwords, devices,
+// access and refresh tokens, user-interactive authentication, registration
+// tokens, and what a user keeps with the account: profile and account data.
+//
+// Rows of the users table, under the partition U#user:
+//
+//   - ACCOUNT: an account, ≤ 1 KB. Put once, if absent; its existence takes the
+//     localpart for good. If it were lost, the user id could be registered again.
+//   - PROFILE: a Profile, ≤ 65 KB, put together with ACCOUNT and replaced under
+//     a version. Its absence means that there is no such user to show.
+//   - DEV#device: a deviceRow, ≤ 1 KB, written by login, logout and renames. It
+//     names the one session of the device.
+//   - AD#room#type: an AccountData, room empty for global data, ≤ 256 KB and a
+//     little. Replaced by its owner only; the last write wins unless it is an
+//     update, which is under a version. If it is rolled back, clients see the
+//     old value at the next write or initial sync.
+//
+// Rows of the tokens table. Secrets are kept as SHA-256 only, and have 256
+// random bits, so that there is nothing to guess offline:
+//
+//   - S#session / S: a sessionRow, ≤ 1 KB: the tokens of one device. Everything
+//     that can happen to them is one conditional write of this row. Losing it
+//     logs the device out for good, so it is read consistently, never cached,
+//     and deleted only together with the device or when the device logs in anew.
+//   - I#hash / I: an interaction, the state of a user-interactive session, ≤ 1 KB,
+//     kept for interactionTTL. Losing it makes a client start the dialogue again.
+//   - N#hash / N: a nonce of registration by shared secret, for nonceTTL.
+//   - G / hash: a registration token, ≤ 1 KB. They share a partition, being few.
+//   - F#user / F: the failed logins of a user, for failureWindow. Losing it
+//     gives a guesser a few more guesses.
+package accounts
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/virga-im/virga/events/id"
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// The values of Options.Registration.
+const (
+	RegistrationClosed = "closed"
+	RegistrationToken  = "token"
+	RegistrationOpen   = "open"
+)
+
+// Options are what the service is made of. DB, Log and ServerName are required.
+type Options struct {
+	DB    store.DB
+	Clock clock.Clock // nil is clock.System
+	Rand  io.Reader   // nil is crypto/rand
+	Log   *userlog.Service
+	// ServerName is the part of all user ids after the colon.
+	ServerName string
+	// Registration says who may make an account: nobody (RegistrationClosed, the
+	// default), who has a registration token, or everybody.
+	Registration string
+	// SharedSecret allows registration through the admin API; empty turns it off.
+	SharedSecret string
+	// PasswordCost is "min" in tests and empty otherwise.
+	PasswordCost string
+	// AccessLifetime is how long an access token lives whose client can refresh
+	// it; zero is DefaultAccessLifetime. Others do not expire.
+	AccessLifetime time.Duration
+	// NoLimits turns off the limits that are counted in the store.
+	NoLimits bool
+}
+
+// DefaultAccessLifetime is the lifetime of access tokens that can be refreshed.
+const DefaultAccessLifetime = time.Hour
+
+// Service is the accounts domain. It is safe for concurrent use.
+type Service struct {
+	opt    Options
+	cost   cost
+	hashes chan struct{} // a slot for each password that is hashed now
+}
+
+// New returns the service.
+func New(opt Options) *Service {
+	if opt.Clock == nil {
+		opt.Clock = clock.System{}
+	}
+	if opt.Rand == nil {
+		opt.Rand = rand.Reader
+	}
+	if opt.AccessLifetime == 0 {
+		opt.AccessLifetime = DefaultAccessLifetime
+	}
+	s := &Service{opt: opt, cost: defaultCost, hashes: make(chan struct{}, maxHashes)}
+	if opt.PasswordCost == "min" {
+		s.cost = minCost
+	}
+	return s
+}
+
+// What the operations use. They are few, since every distinct set is a role.
+var (
+	// Authenticates is for Authenticate and Refresh. The write happens when new
+	// tokens are used for the first time.
+	Authenticates = grant.Of(grant.ReadTable("tokens"), grant.WriteTable("tokens"))
+	// ManagesSessions is for registering, logging in and out, and everything
+	// that asks for user-interactive authentication.
+	ManagesSessions = grant.Of(Authenticates, grant.ReadTable("users"), grant.WriteTable("users"))
+	// Reads is for reading accounts, devices, profiles and account data.
+	Reads = grant.ReadTable("users")
+	// Writes is for changing profiles, device names and account data.
+	Writes = grant.Of(Reads, grant.WriteTable("users"), userlog.Appends)
+	// ChecksTokens is for the validity of registration tokens.
+	ChecksTokens = grant.ReadTable("tokens")
+)
+
+// account is the ACCOUNT row.
+type account struct {
+	Password    string `db:"pw,omitempty"` // PHC string; empty if none can log in with
+	Admin       bool   `db:"a,omitempty"`
+	UserType    string `db:"ut,omitempty"`
+	Created     int64  `db:"c"` // milliseconds
+	Deactivated bool   `db:"x,omitempty"`
+}
+
+func accountKey(user string) store.Key {
+	return store.Key{Part: userlog.Part(user), Sort: "ACCOUNT"}
+}
+
+// account returns the account of a local user; ok is false if there is none.
+func (s *Service) account(ctx context.Context, user string) (a account, ok bool, err error) {
+	it, err := s.opt.DB.Get(ctx, store.Ref{Table: store.Users, Key: accountKey(user)}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return account{}, false, nil
+	}
+	if err != nil {
+		return account{}, false, fmt.Errorf("load account of %s: %w", user, err)
+	}
+	return a, true, store.Decode(it, &a)
+}
+
+// Exists reports whether the user has an account here, deactivated ones
+// included.
+func (s *Service) Exists(ctx context.Context, user string) (bool, error) {
+	_, ok, err := s.account(ctx, user)
+	return ok, err
+}
+
+// IsLocal reports whether a user id belongs to this server.
+func (s *Service) IsLocal(user string) bool { return id.Server(user) == s.opt.ServerName }
+
+// maxTries bounds how often a transaction is tried while others are in its way.
+const maxTries = 8
+
+// transact is store.DB.Transact, tried again while nothing was written because
+// another transaction was in the way or the store is busy.
+func (s *Service) transact(ctx context.Context, ws ...store.Write) error {
+	pause := 10 * time.Millisecond
+	for try := 1; ; try++ {
+		err := s.opt.DB.Transact(ctx, ws...)
+		if try == maxTries || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrThrottled) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.opt.Clock.After(pause):
+			pause *= 2
+		}
+	}
+}
