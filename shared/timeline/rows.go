@@ -1,0 +1,227 @@
+// Package timeline reads rooms: the order of their events, their state at any
+// point, and what of it a user sees — /sync, /messages, /state and their like.
+// It defines the rows of rooms; shared/rooms writes them.
+package timeline
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/virga-im/virga/events/roomversion"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline/trie"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// Pos is a position in a room's order.
+type Pos = userlog.Pos
+
+// The rows of a room, under the partition R#room of the rooms table.
+//
+//	HEAD                           Head      where the room stands
+//	E#pos                          EventRow  one position: an event or a state change
+//	S#type#key                     StateRow  current state but members
+//	M#local|remote#membership#user StateRow  current members
+//	SRV#server                     {n}       joined members of a server
+//	RD#event                       {id, pos} the event is redacted by another
+//	AL#alias                       a local alias of the room
+//
+// and R#room#CH<2 bits> / hash: a chunk of its state trie.
+//
+// All but chunks are written in the transaction that moves HEAD, so none can be
+// lost or lag alone; chunks are written before the HEAD that refers to them, and
+// are immutable. Writers condition on HEAD's version. Nothing of it is ever
+// rolled back except by a restore of all tables to one time.
+const (
+	HeadSort   = "HEAD"
+	eventPre   = "E#"
+	statePre   = "S#"
+	memberPre  = "M#"
+	redactPre  = "RD#"
+	serverPre  = "SRV#"
+	Local      = "local"
+	Remote     = "remote"
+	eventTable = "EV#"
+)
+
+// RoomPart is the partition key of a room.
+func RoomPart(room string) string { return "R#" + room }
+
+// HeadKey is the key of a room's Head.
+func HeadKey(room string) store.Key { return store.Key{Part: RoomPart(room), Sort: HeadSort} }
+
+// EventKey is the key of a position.
+func EventKey(room string, p Pos) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: eventPre + p.String()}
+}
+
+// StateKey is the key of a piece of current state other than a member.
+func StateKey(room, typ, stateKey string) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: statePre + typ + "#" + stateKey}
+}
+
+// MemberKey is the key of a current member. where is Local or Remote.
+func MemberKey(room, where, membership, user string) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: memberPre + where + "#" + membership + "#" + user}
+}
+
+// ServerKey is the key of the count of a server's joined members.
+func ServerKey(room, server string) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: serverPre + server}
+}
+
+// RedactionKey is the key of the mark that an event is redacted.
+func RedactionKey(room, eventID string) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: redactPre + eventID}
+}
+
+// IndexKey is the key of an event in the events table.
+func IndexKey(eventID string) store.Key { return store.Key{Part: eventTable + eventID, Sort: "EV"} }
+
+// ChunkKey is the key of a chunk. Two bits of its hash spread a room's chunks
+// over four partitions.
+func ChunkKey(room string, h trie.Hash) store.Key {
+	return store.Key{Part: fmt.Sprintf("R#%s#CH%d", room, h[0]>>6), Sort: h.String()}
+}
+
+// Head is where a room stands: at most 1 KB. Every accepted event moves it, on
+// the condition that Version is what the writer has read.
+type Head struct {
+	Version     int64  `db:"v"`
+	StateVer    int64  `db:"sv"` // changes whenever CurrentRoot does
+	Pos         Pos    `db:"pos"`
+	Root        []byte `db:"cur"`  // the current state
+	RowsRoot    []byte `db:"rows"` // the state that S#, M# and SRV# rows show
+	RoomVersion string `db:"rv"`
+	// Creating hides a room that is not complete.
+	Creating bool `db:"cr,omitempty"`
+	// Extremities are the events that no accepted event follows.
+	Extremities []Extremity `db:"ext"`
+}
+
+// Extremity is a forward extremity.
+type Extremity struct {
+	ID    string `json:"i"`
+	Depth int64  `json:"d"`
+}
+
+// HeadVersion is the attribute that writers condition on.
+const HeadVersion = "v"
+
+// CurrentRoot is the root of the current state.
+func (h *Head) CurrentRoot() trie.Root { return root(h.Root) }
+
+// RowsCurrent reports whether S# and M# rows show the current state.
+func (h *Head) RowsCurrent() bool { return string(h.Root) == string(h.RowsRoot) }
+
+// V is the room's version.
+func (h *Head) V() *roomversion.Version { v, _ := roomversion.Get(h.RoomVersion); return v }
+
+func root(b []byte) trie.Root {
+	var r trie.Root
+	copy(r[:], b)
+	return r
+}
+
+// EventRow is a position of the room: an accepted event, or with Kind KindState
+// a change of state without one.
+type EventRow struct {
+	Pos  Pos    `db:"-"`
+	Kind string `db:"k,omitempty"`
+	ID   string `db:"id"`
+	JSON []byte `db:"b"` // as received or built
+	// RoomVersion is repeated here so that a reader of events needs no HEAD.
+	RoomVersion string `db:"rv"`
+	// Root is the room's current state after this position.
+	Root []byte `db:"cur"`
+	// Visibility is the history_visibility in force at the event, by its first
+	// letter: w, s, i or j. For a change of history_visibility it is the more
+	// permissive of before and after.
+	Visibility string `db:"hv"`
+	// Device and Txn are the sender's, for unsigned.transaction_id.
+	Device string `db:"dev,omitempty"`
+	Txn    string `db:"txn,omitempty"`
+	// Redacted is the event that redacts this one, and RedactedAt its position.
+	Redacted   string `db:"rd,omitempty"`
+	RedactedAt Pos    `db:"rp,omitempty"`
+	// Prev is the state event that this one replaced, for prev_content.
+	Prev string `db:"pv,omitempty"`
+}
+
+// KindState is a change of state without an event.
+const KindState = "state"
+
+// CurrentRoot is the room's current state after this position.
+func (r *EventRow) CurrentRoot() trie.Root { return root(r.Root) }
+
+// Status says what became of an event.
+type Status int64
+
+// The statuses.
+const (
+	Accepted Status = iota
+	Outlier
+	Rejected
+	SoftFailed
+)
+
+// IndexRow says where an event is: at most 1 KB, for accepted events. Compare
+// Room before trusting an id that came from a stranger.
+type IndexRow struct {
+	ID     string `db:"-"`
+	Room   string `db:"r"`
+	Pos    Pos    `db:"pos,omitempty"` // zero unless accepted
+	Status Status `db:"st,omitempty"`
+	// Before and After are the roots of the state before and after the event.
+	Before []byte `db:"rb,omitempty"`
+	After  []byte `db:"ra,omitempty"`
+	// View is the auth view.
+	View []byte `db:"av"`
+	// JSON is the body of an event without a position.
+	JSON []byte `db:"b,omitempty"`
+}
+
+// StateRow is a piece of current state.
+type StateRow struct {
+	Type     string `db:"-"`
+	StateKey string `db:"-"`
+	ID       string `db:"id"`
+	Pos      Pos    `db:"pos"`
+	// Membership, DisplayName and AvatarURL are set for members.
+	Membership  string `db:"-"`
+	DisplayName string `db:"dn,omitempty"`
+	AvatarURL   string `db:"av,omitempty"`
+}
+
+func decodeHead(it store.Item) (*Head, error) {
+	h := new(Head)
+	return h, store.Decode(it, h)
+}
+
+// DecodeEvent reads an E# row.
+func DecodeEvent(it store.Item) (*EventRow, error) {
+	r := new(EventRow)
+	if err := store.Decode(it, r); err != nil {
+		return nil, err
+	}
+	p, err := userlog.ParsePos(strings.TrimPrefix(it.Key.Sort, eventPre))
+	r.Pos = p
+	return r, err
+}
+
+func decodeState(it store.Item) (StateRow, error) {
+	var r StateRow
+	switch s := it.Key.Sort; {
+	case strings.HasPrefix(s, statePre):
+		// A state key may hold a #; the specification's types do not, and a
+		// custom type that does is found through the trie.
+		r.Type, r.StateKey, _ = strings.Cut(s[len(statePre):], "#")
+	case strings.HasPrefix(s, memberPre):
+		parts := strings.SplitN(s, "#", 4)
+		if len(parts) != 4 {
+			return r, fmt.Errorf("member row with sort key %q", s)
+		}
+		r.Type, r.Membership, r.StateKey = "m.room.member", parts[2], parts[3]
+	}
+	return r, store.Decode(it, &r)
+}

@@ -1,0 +1,336 @@
+package timeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/virga-im/virga/events/auth"
+	"github.com/virga-im/virga/events/pdu"
+	"github.com/virga-im/virga/events/roomversion"
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline/trie"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// Service is the timeline domain.
+type Service struct {
+	DB         store.DB
+	Clock      clock.Clock
+	Log        *userlog.Service
+	Accounts   *accounts.Service
+	ServerName string
+
+	chunks *cache[chunkID, []byte]
+	views  *cache[string, *auth.View]
+}
+
+// Reads is what reading rooms uses.
+var Reads = grant.Of(grant.ReadTable("rooms", "events"))
+
+// Options holds what New needs.
+type Options struct {
+	DB         store.DB
+	Clock      clock.Clock
+	Log        *userlog.Service
+	Accounts   *accounts.Service
+	ServerName string
+}
+
+// New returns the service. Chunks of state and auth views are immutable, so a
+// process keeps those it has used in a bounded cache.
+func New(o Options) *Service {
+	return &Service{
+		DB: o.DB, Clock: o.Clock, Log: o.Log, Accounts: o.Accounts, ServerName: o.ServerName,
+		chunks: newCache[chunkID, []byte](4 << 20), views: newCache[string, *auth.View](2 << 20),
+	}
+}
+
+type chunkID struct {
+	room string
+	hash trie.Hash
+}
+
+// Head returns where a room stands, or M_NOT_FOUND if there is no such room
+// here. A room that is being created is not there yet.
+func (s *Service) Head(ctx context.Context, room string) (*Head, error) {
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Rooms, Key: HeadKey(room)}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, mxerr.NotFound("This server does not know the room %s.", room)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read head of %s: %w", room, err)
+	}
+	h, err := decodeHead(it)
+	if err != nil {
+		return nil, err
+	}
+	if h.Creating {
+		return nil, mxerr.NotFound("This server does not know the room %s.", room)
+	}
+	return h, nil
+}
+
+// HeadOf reads a Head from the item that a failed condition returned.
+func HeadOf(it store.Item) (*Head, error) { return decodeHead(it) }
+
+// Event returns an event of the row in the form of the events packages.
+func (r *EventRow) Event() (*pdu.Event, error) {
+	v, ok := roomversion.Get(r.RoomVersion)
+	if !ok {
+		return nil, fmt.Errorf("event %s has room version %q", r.ID, r.RoomVersion)
+	}
+	return pdu.Load(v, r.ID, r.JSON)
+}
+
+// At returns the row at a position of a room.
+func (s *Service) At(ctx context.Context, room string, p Pos) (*EventRow, error) {
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Rooms, Key: EventKey(room, p)}, store.Consistent)
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %s: %w", p, room, err)
+	}
+	return DecodeEvent(it)
+}
+
+// Range returns rows of a room in order: those in (from, to], oldest first, or
+// newest first if reverse, at most limit of them (0: all).
+func (s *Service) Range(ctx context.Context, room string, from, to Pos, reverse bool, limit int) ([]*EventRow, error) {
+	if from >= to {
+		return nil, nil
+	}
+	var rows []*EventRow
+	q := store.Query{
+		Table: store.Rooms, Part: RoomPart(room), From: eventPre + (from + 1).String(), To: eventPre + to.String(),
+		Reverse: reverse, Limit: limit, Consistency: store.Consistent,
+	}
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return nil, fmt.Errorf("read events of %s: %w", room, err)
+		}
+		r, err := DecodeEvent(it)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// Index returns the index rows of those of the events that are known, by id.
+func (s *Service) Index(ctx context.Context, ids []string) (map[string]*IndexRow, error) {
+	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	refs := make([]store.Ref, len(ids))
+	for i, id := range ids {
+		refs[i] = store.Ref{Table: store.Events, Key: IndexKey(id)}
+	}
+	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
+	if err != nil {
+		return nil, fmt.Errorf("read event index: %w", err)
+	}
+	rows := make(map[string]*IndexRow, len(items))
+	for _, it := range items {
+		r := &IndexRow{ID: it.Key.Part[len(eventTable):]}
+		if err := store.Decode(it, r); err != nil {
+			return nil, err
+		}
+		rows[r.ID] = r
+	}
+	return rows, nil
+}
+
+// EventsByID returns the accepted events of the room among ids, by id.
+func (s *Service) EventsByID(ctx context.Context, room string, ids []string) (map[string]*EventRow, error) {
+	index, err := s.Index(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var refs []store.Ref
+	for _, r := range index {
+		if r.Room == room && r.Pos != 0 {
+			refs = append(refs, store.Ref{Table: store.Rooms, Key: EventKey(room, r.Pos)})
+		}
+	}
+	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
+	if err != nil {
+		return nil, fmt.Errorf("read events of %s: %w", room, err)
+	}
+	rows := make(map[string]*EventRow, len(items))
+	for _, it := range items {
+		r, err := DecodeEvent(it)
+		if err != nil {
+			return nil, err
+		}
+		rows[r.ID] = r
+	}
+	return rows, nil
+}
+
+// Loader reads the state chunks of a room, through the cache.
+func (s *Service) Loader(room string) trie.Loader { return loader{s, room} }
+
+type loader struct {
+	s    *Service
+	room string
+}
+
+// Load implements trie.Loader. Chunks are immutable and addressed by content,
+// so an eventual read is right whenever it finds the chunk; what it misses is
+// read again consistently.
+func (l loader) Load(ctx context.Context, hashes []trie.Hash) (map[trie.Hash][]byte, error) {
+	found := make(map[trie.Hash][]byte, len(hashes))
+	var missing []store.Ref
+	for _, h := range hashes {
+		if data, ok := l.s.chunks.get(chunkID{l.room, h}); ok {
+			found[h] = data
+		} else {
+			missing = append(missing, store.Ref{Table: store.Rooms, Key: ChunkKey(l.room, h)})
+		}
+	}
+	for _, c := range []store.Consistency{store.Eventual, store.Consistent} {
+		if len(missing) == 0 {
+			break
+		}
+		items, err := store.GetAll(ctx, l.s.DB, missing, c)
+		if err != nil {
+			return nil, fmt.Errorf("read state chunks of %s: %w", l.room, err)
+		}
+		for _, it := range items {
+			h, err := trie.ParseHash(it.Key.Sort)
+			if err != nil {
+				return nil, err
+			}
+			found[h] = it.Bytes("b")
+			l.s.chunks.put(chunkID{l.room, h}, found[h], len(found[h])+64)
+		}
+		missing = slices.DeleteFunc(missing, func(r store.Ref) bool {
+			h, _ := trie.ParseHash(r.Key.Sort)
+			return found[h] != nil
+		})
+	}
+	return found, nil
+}
+
+// StateIDs returns the event ids of those of the keys that are set in a state.
+func (s *Service) StateIDs(ctx context.Context, room string, r trie.Root, keys []auth.Key) (map[auth.Key]string, error) {
+	ks := make([]trie.Key, len(keys))
+	for i, k := range keys {
+		ks[i] = trie.Key(k)
+	}
+	ids, err := trie.Lookup(ctx, s.Loader(room), room, r, ks)
+	if err != nil {
+		return nil, fmt.Errorf("look up state of %s: %w", room, err)
+	}
+	out := make(map[auth.Key]string, len(ids))
+	for k, id := range ids {
+		out[auth.Key(k)] = id
+	}
+	return out, nil
+}
+
+// Views returns the auth views of those of the keys that are set in a state: what
+// the authorisation rules ask for, in one batch.
+func (s *Service) Views(ctx context.Context, room string, r trie.Root, keys []auth.Key) (auth.StateMap, error) {
+	ids, err := s.StateIDs(ctx, room, r, keys)
+	if err != nil {
+		return nil, err
+	}
+	state := make(auth.StateMap, len(ids))
+	var missing []string
+	for k, id := range ids {
+		if v, ok := s.views.get(id); ok {
+			state[k] = v
+		} else {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) == 0 {
+		return state, nil
+	}
+	index, err := s.Index(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for k, id := range ids {
+		if state[k] != nil {
+			continue
+		}
+		row := index[id]
+		if row == nil {
+			return nil, fmt.Errorf("state of %s names the unknown event %s", room, id)
+		}
+		v, err := auth.Decode(row.View)
+		if err != nil {
+			return nil, fmt.Errorf("auth view of %s: %w", id, err)
+		}
+		// Only accepted events are in a state, and whether they are rejected can
+		// not change any more, so the view may be kept.
+		s.views.put(id, v, len(row.View)+200)
+		state[k] = v
+	}
+	return state, nil
+}
+
+// StateEvents returns the events of those of the keys that are set in a state, in
+// no order; without keys, all of them.
+func (s *Service) StateEvents(ctx context.Context, room string, r trie.Root, keys ...auth.Key) ([]*EventRow, error) {
+	var ids []string
+	if len(keys) > 0 {
+		found, err := s.StateIDs(ctx, room, r, keys)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range found {
+			ids = append(ids, id)
+		}
+	} else {
+		err := trie.Walk(ctx, s.Loader(room), room, r, trie.WalkAll, func(e trie.Entry) bool {
+			ids = append(ids, e.EventID)
+			return true
+		})
+		if err != nil {
+			return nil, fmt.Errorf("walk state of %s: %w", room, err)
+		}
+	}
+	rows, err := s.EventsByID(ctx, room, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*EventRow, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b *EventRow) int { return cmp.Compare(a.Pos, b.Pos) })
+	return out, nil
+}
+
+// Members returns the current members with a membership, local or remote ones or
+// (where "") both, from the room's rows. They are as current as the rows, which
+// lag behind the state only while a very large change is worked in.
+func (s *Service) Members(ctx context.Context, room, where, membership string) ([]StateRow, error) {
+	wheres := []string{where}
+	if where == "" {
+		wheres = []string{Local, Remote}
+	}
+	var members []StateRow
+	for _, w := range wheres {
+		q := store.Query{Table: store.Rooms, Part: RoomPart(room), Consistency: store.Consistent}.
+			Prefix(memberPre + w + "#" + membership + "#")
+		for it, err := range store.All(ctx, s.DB, q) {
+			if err != nil {
+				return nil, fmt.Errorf("read members of %s: %w", room, err)
+			}
+			m, err := decodeState(it)
+			if err != nil {
+				return nil, err
+			}
+			members = append(members, m)
+		}
+	}
+	return members, nil
+}
