@@ -1,0 +1,176 @@
+package accounts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// maxAccountData bounds one item, in bytes; the store takes 400 KB.
+const maxAccountData = 256 << 10
+
+// maxAccountDataType bounds a type, which is part of a key.
+const maxAccountDataType = 255
+
+// AccountData is what a client keeps with an account, for all rooms (Room is
+// empty) or for one.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#client-config
+type AccountData struct {
+	Room    string          `json:"-"`
+	Type    string          `json:"type"`
+	Content json.RawMessage `json:"content"`
+}
+
+// accountDataRow is the AD row.
+type accountDataRow struct {
+	Room    string `db:"r,omitempty"`
+	Type    string `db:"t"`
+	Content string `db:"c"`
+	// Version is random, and changes with every write.
+	Version []byte `db:"v"`
+}
+
+const accountDataPre = "AD#"
+
+func accountDataKey(user, room, typ string) store.Key {
+	return store.Key{Part: userlog.Part(user), Sort: accountDataPre + room + "#" + typ}
+}
+
+// AccountData returns the user's global account data, or with a room that of the
+// room, ordered by type.
+func (s *Service) AccountData(ctx context.Context, user, room string) ([]AccountData, error) {
+	// A room id ends in a server name or a hash, neither of which has a '#'.
+	return s.accountData(ctx, user, accountDataPre+room+"#")
+}
+
+// AllAccountData returns all account data of the user: the global data first,
+// then that of each room.
+func (s *Service) AllAccountData(ctx context.Context, user string) ([]AccountData, error) {
+	return s.accountData(ctx, user, accountDataPre)
+}
+
+func (s *Service) accountData(ctx context.Context, user, prefix string) ([]AccountData, error) {
+	var all []AccountData
+	q := store.Query{Table: store.Users, Part: userlog.Part(user), Consistency: store.Consistent}.Prefix(prefix)
+	for it, err := range store.All(ctx, s.opt.DB, q) {
+		if err != nil {
+			return nil, fmt.Errorf("read account data of %s: %w", user, err)
+		}
+		var row accountDataRow
+		if err := store.Decode(it, &row); err != nil {
+			return nil, err
+		}
+		all = append(all, row.public())
+	}
+	return all, nil
+}
+
+func (r accountDataRow) public() AccountData {
+	return AccountData{Room: r.Room, Type: r.Type, Content: json.RawMessage(r.Content)}
+}
+
+// AccountDataItem returns one item, or M_NOT_FOUND.
+func (s *Service) AccountDataItem(ctx context.Context, user, room, typ string) (AccountData, error) {
+	row, ok, err := s.accountDataRow(ctx, user, room, typ)
+	if err == nil && !ok {
+		err = mxerr.NotFound("There is no account data of type %q.", typ)
+	}
+	return row.public(), err
+}
+
+func (s *Service) accountDataRow(ctx context.Context, user, room, typ string) (row accountDataRow, ok bool, err error) {
+	if !validAccountDataType(typ) {
+		return row, false, nil
+	}
+	it, err := s.opt.DB.Get(ctx, store.Ref{Table: store.Users, Key: accountDataKey(user, room, typ)}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return row, false, nil
+	}
+	if err != nil {
+		return row, false, fmt.Errorf("load account data of %s: %w", user, err)
+	}
+	return row, true, store.Decode(it, &row)
+}
+
+// SetAccountData replaces an item and tells the user's devices. The content is a
+// JSON object. A request that is repeated tells them again, since the first may
+// have died before it did.
+func (s *Service) SetAccountData(ctx context.Context, user, room, typ string, content json.RawMessage) error {
+	w, err := s.putAccountData(user, room, typ, content)
+	if err != nil {
+		return err
+	}
+	if _, err := s.opt.DB.Write(ctx, w); err != nil {
+		return fmt.Errorf("write account data of %s: %w", user, err)
+	}
+	return s.announce(ctx, user, room, typ)
+}
+
+// UpdateAccountData changes an item that others may change at the same time:
+// change is given the content, nil if there is none, and returns the new one. It
+// may be called again.
+func (s *Service) UpdateAccountData(ctx context.Context, user, room, typ string, change func(json.RawMessage) (json.RawMessage, error)) error {
+	for range maxTries {
+		row, ok, err := s.accountDataRow(ctx, user, room, typ)
+		if err != nil {
+			return err
+		}
+		var was json.RawMessage
+		if ok {
+			was = json.RawMessage(row.Content)
+		}
+		content, err := change(was)
+		if err != nil {
+			return err
+		}
+		w, err := s.putAccountData(user, room, typ, content)
+		if err != nil {
+			return err
+		}
+		if ok {
+			w = w.If(store.Equal("v", row.Version))
+		} else {
+			w = w.If(store.NotExists())
+		}
+		_, err = s.opt.DB.Write(ctx, w)
+		if store.Failed(err) != nil {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("write account data of %s: %w", user, err)
+		}
+		return s.announce(ctx, user, room, typ)
+	}
+	return fmt.Errorf("change account data of %s: too many others do", user)
+}
+
+func (s *Service) putAccountData(user, room, typ string, content json.RawMessage) (store.Write, error) {
+	switch {
+	case !validAccountDataType(typ):
+		return store.Write{}, mxerr.InvalidParam("A type of account data is UTF-8 of 1 to %d bytes.", maxAccountDataType)
+	case len(content) > maxAccountData:
+		return store.Write{}, mxerr.TooLarge("The content may have at most %d bytes.", maxAccountData)
+	}
+	version := make([]byte, 8)
+	if err := s.random(version); err != nil {
+		return store.Write{}, err
+	}
+	row := accountDataRow{Room: room, Type: typ, Content: string(content), Version: version}
+	return store.Put(store.Users, accountDataKey(user, room, typ), store.Encode(row)), nil
+}
+
+func (s *Service) announce(ctx context.Context, user, room, typ string) error {
+	_, err := s.opt.Log.Append(ctx, user, userlog.Entry{Kind: userlog.KindAccountData, Room: room, Type: typ})
+	return err
+}
+
+func validAccountDataType(typ string) bool {
+	return typ != "" && len(typ) <= maxAccountDataType && utf8.ValidString(typ)
+}

@@ -1,0 +1,85 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/virga-im/virga/events/id"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/store"
+)
+
+// maxRegistrationToken is the longest registration token.
+const maxRegistrationToken = 64
+
+// invitation is the row of a registration token. A use is counted in the
+// transaction that makes the account, and at no other time: there is nothing
+// pending that an abandoned dialogue would have to give back.
+type invitation struct {
+	// Left is how many accounts it is still good for; unlimited without.
+	Limited bool  `db:"lim,omitempty"`
+	Left    int64 `db:"left,omitempty"`
+	Used    int64 `db:"used"`
+	Until   int64 `db:"until"` // milliseconds, zero for ever
+	Created int64 `db:"c"`
+}
+
+func invitationKey(hash string) store.Key { return store.Key{Part: "G", Sort: hash} }
+
+// EnsureRegistrationToken makes a registration token, unless there is one with
+// this text already, which is left as it is. uses is how many accounts it is good
+// for, zero for any number; a zero until means for ever.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#token-authenticated-registration
+func (s *Service) EnsureRegistrationToken(ctx context.Context, token string, uses int64, until time.Time) error {
+	if !id.ValidOpaque(token) || len(token) > maxRegistrationToken {
+		return mxerr.InvalidParam("A registration token has 1 to %d characters of 0-9, A-Z, a-z, '-', '.', '_' and '~'.", maxRegistrationToken)
+	}
+	row := invitation{Limited: uses > 0, Left: uses, Until: millis(until), Created: millis(s.opt.Clock.Now())}
+	w := store.Put(store.Tokens, invitationKey(hashKey(token)), store.Encode(row)).If(store.NotExists())
+	if _, err := s.opt.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
+		return fmt.Errorf("write registration token: %w", err)
+	}
+	return nil
+}
+
+// RegistrationTokenValid reports whether an account could be registered with the
+// token now. It is M_FORBIDDEN where nobody can register.
+func (s *Service) RegistrationTokenValid(ctx context.Context, token string) (bool, error) {
+	if err := s.registrationAllowed(); err != nil {
+		return false, err
+	}
+	row, ok, err := s.invitation(ctx, hashKey(token))
+	if err != nil || !ok {
+		return false, err
+	}
+	return (!row.Limited || row.Left > 0) && unexpired(row.Until, millis(s.opt.Clock.Now())), nil
+}
+
+func (s *Service) invitation(ctx context.Context, hash string) (row invitation, ok bool, err error) {
+	it, err := s.opt.DB.Get(ctx, store.Ref{Table: store.Tokens, Key: invitationKey(hash)}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return row, false, nil
+	}
+	if err != nil {
+		return row, false, fmt.Errorf("load registration token: %w", err)
+	}
+	return row, true, store.Decode(it, &row)
+}
+
+// useInvitation returns the write that uses a registration token once, and fails
+// if it is not good any more.
+func (s *Service) useInvitation(ctx context.Context, hash string) (store.Write, error) {
+	row, _, err := s.invitation(ctx, hash)
+	if err != nil {
+		return store.Write{}, err
+	}
+	w := store.Update(store.Tokens, invitationKey(hash)).Add("used", 1).
+		If(store.AnyOf(store.Equal("until", int64(0)), store.Greater("until", millis(s.opt.Clock.Now()))))
+	if !row.Limited {
+		return w.If(store.Absent("lim")), nil
+	}
+	return w.Add("left", -1).If(store.Greater("left", int64(0))), nil
+}
