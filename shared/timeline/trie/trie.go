@@ -20,7 +20,7 @@
 //   - a node holds a bitmap of its occupied slots, a bitmap of those that are
 //     leaves, and one reference per occupied slot. Knowing leaves from
 //     the outside lets a sweeper mark a room without reading its leaves, which
-//     are nineteen chunks in twenty;
+//     are some nineteen chunks in twenty;
 //   - a root holds a reference to the subtree of everything but m.room.member,
 //     and the top node of the member subtree itself. So non-member state that
 //     fits one leaf, which is what authorising an event reads, is two reads.

@@ -275,9 +275,9 @@ func TestRootDependsOnlyOnTheState(t *testing.T) {
 
 func FuzzRootDependsOnlyOnTheState(f *testing.F) {
 	f.Add(uint64(1), []byte{1, 2, 3, 131, 4, 5, 132})
-	f.Add(uint64(2), slices.Repeat([]byte{9, 200, 30, 130, 77}, 40))
+	f.Add(uint64(2), slices.Repeat([]byte{9, 200, 30, 130, 77}, 8))
 	f.Fuzz(func(t *testing.T, seed uint64, steps []byte) {
-		if len(steps) > 200 {
+		if len(steps) > 40 { // a step costs about a millisecond
 			return
 		}
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -530,6 +530,42 @@ func TestCorruptChunksAreRefused(t *testing.T) {
 	}
 	if _, err := Lookup(ctx, m, "!other:example.org", root, []Key{member(1).Key, {"m.room.create", ""}}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("another room's id: %v", err)
+	}
+}
+
+// Chunks that hash to their addresses but hang in the wrong place.
+func TestMisplacedLeavesAreRefused(t *testing.T) {
+	forge := func(others, members *tree) (Root, Memory) {
+		var chunks []Chunk
+		data := encodeRoot(others, members, &chunks)
+		root := Root(sha256.Sum256(data))
+		m := Memory{}
+		m.Add(append(chunks, Chunk{root.Hash(), data}))
+		return root, m
+	}
+	leaf := func(e Entry) *tree { return &tree{leaf: true, items: sortItems(testRoom, []Entry{e})} }
+	node := func(shift int) *tree {
+		t := &tree{kids: new([fanout]*tree)}
+		kid := leaf(member(1))
+		t.kids[(kid.items[0].path.slot(0)+shift)%fanout] = kid
+		return t
+	}
+	for name, c := range map[string]struct {
+		others, members *tree
+		room            string
+		bad             bool
+	}{
+		"right place":             {nil, node(0), testRoom, false},
+		"next slot":               {nil, node(1), testRoom, true},
+		"another room":            {nil, node(0), "!other:example.org", true},
+		"member among the others": {leaf(member(1)), nil, testRoom, true},
+		"other among the members": {nil, leaf(basics()[0]), testRoom, true},
+	} {
+		root, m := forge(c.others, c.members)
+		err := Walk(ctx, m, c.room, root, WalkAll, func(Entry) bool { return true })
+		if errors.Is(err, ErrCorrupt) != c.bad || err != nil && !c.bad {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
