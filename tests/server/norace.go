@@ -2,4 +2,6 @@
 
 package server
 
-const raceEnabled = false
+// RaceEnabled is whether the test has the race detector; the server that it
+// starts has it too, then.
+const RaceEnabled = false

@@ -2,5 +2,6 @@
 
 package server
 
-// raceEnabled builds the server with the race detector when the test has it.
-const raceEnabled = true
+// RaceEnabled is whether the test has the race detector; the server that it
+// starts has it too, then.
+const RaceEnabled = true

@@ -8,20 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/virga-im/virga/infra/local/process"
-	"github.com/virga-im/virga/shared/config"
 )
 
 // Server is a homeserver in a process of its own.
@@ -44,6 +40,9 @@ type Server struct {
 	ended chan error
 }
 
+// defaults are the flags that tests want.
+var defaults = []string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-allow-private-addresses"}
+
 // Start runs infra/local on a free port with a data folder of its own, as
 // -server-name localhost with open registration, cheap passwords and no rate
 // limits, unless the flags say otherwise. It is stopped when the test ends; the
@@ -51,10 +50,7 @@ type Server struct {
 func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, Dir: t.TempDir(), log: new(tail)}
-	s.flags = append([]string{
-		"-data", s.Dir, "-client-listen", "127.0.0.1:0",
-		"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-allow-private-addresses",
-	}, flags...)
+	s.flags = slices.Concat([]string{"-data", s.Dir, "-client-listen", "127.0.0.1:0"}, defaults, flags)
 	s.start()
 	t.Cleanup(func() {
 		s.Kill()
@@ -174,7 +170,7 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	bin := filepath.Join(dir, "virga")
 	args := []string{"build", "-o", bin}
-	if raceEnabled {
+	if RaceEnabled {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "github.com/virga-im/virga/infra/local")...).CombinedOutput()
@@ -212,42 +208,6 @@ func Need(t testing.TB, program string) string {
 		t.Skipf("the program %s is not installed", program)
 	}
 	return ""
-}
-
-// InProcess runs a homeserver inside the test behind an httptest server. The
-// options may be changed by edit; the configuration is that of Start.
-func InProcess(t testing.TB, edit func(*process.Options)) (*process.Process, *httptest.Server) {
-	t.Helper()
-	cfg := config.Default()
-	cfg.Data = t.TempDir()
-	cfg.Registration, cfg.PasswordCost = config.RegistrationOpen, config.PasswordCostMin
-	cfg.RateLimits, cfg.AllowPrivateAddresses = false, true
-	log := new(tail)
-	o := process.Options{Config: &cfg, Log: slog.New(slog.NewTextHandler(log, nil))}
-	o.Store.NoSync = true // nobody pulls the plug here
-	// The listener is there before its handler, which needs its address.
-	front := httptest.NewUnstartedServer(nil)
-	cfg.PublicBaseURL = "http://" + front.Listener.Addr().String()
-	if edit != nil {
-		edit(&o)
-	}
-	p, err := process.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	front.Config.Handler = p.Handler
-	front.Start()
-	t.Cleanup(func() {
-		p.Drain()
-		front.Close()
-		if err := p.Close(); err != nil {
-			t.Errorf("close the server: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("log of the server:\n%s", log)
-		}
-	})
-	return p, front
 }
 
 // Get fetches a path and returns status and body.
@@ -292,4 +252,10 @@ func (l *tail) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return string(l.b[max(0, len(l.b)-tailSize):])
+}
+
+// Command returns the server's program with the flags, not started.
+func Command(t testing.TB, flags ...string) *exec.Cmd {
+	t.Helper()
+	return exec.CommandContext(t.Context(), Binary(t), flags...)
 }
