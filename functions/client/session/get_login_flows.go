@@ -1,0 +1,32 @@
+package session
+
+import (
+	"context"
+
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// getLoginFlows tells how users can log in.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
+var getLoginFlows = route.Route{
+	Name:    "getLoginFlows",
+	Pattern: "GET /_matrix/client/v3/login",
+	Also:    route.R0,
+	Auth:    route.Public,
+	Handler: route.Handle(home.Accounts, serveGetLoginFlows),
+}
+
+type getLoginFlowsResponse struct {
+	Flows []loginFlow `json:"flows"`
+}
+
+type loginFlow struct {
+	Type string `json:"type"`
+}
+
+func serveGetLoginFlows(context.Context, *accounts.Service, route.Caller, *route.Empty) (*getLoginFlowsResponse, error) {
+	return &getLoginFlowsResponse{[]loginFlow{{"m.login.password"}}}, nil
+}
