@@ -34,6 +34,8 @@ type Config struct {
 
 	// Registration says who may make an account.
 	Registration Registration
+	// RegistrationToken is a registration token that there is from the start.
+	RegistrationToken string
 	// RegistrationSharedSecret lets its holders make accounts through
 	// /_synapse/admin/v1/register; empty turns that off.
 	RegistrationSharedSecret string

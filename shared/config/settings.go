@@ -54,6 +54,8 @@ var settings = []setting{
 			c.Registration = Registration(v)
 			return oneOf(v, "closed", "token", "open")
 		}},
+	{flag: "registration-token", value: "token", usage: "a token with which anyone may register when -registration is token",
+		set: func(c *Config, v string) error { c.RegistrationToken = v; return nil }},
 	{flag: "registration-shared-secret", value: "secret", usage: "lets register_new_matrix_user make accounts",
 		set: func(c *Config, v string) error { c.RegistrationSharedSecret = v; return nil }},
 	{flag: "password-cost", value: "cost", usage: "effort of hashing passwords: default, or min for tests",
@@ -102,6 +104,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("-tls-cert and -tls-key belong together: give both, or none for a self-signed pair")
 	case len(c.TURNURIs) > 0 && c.TURNSharedSecret == "":
 		return fmt.Errorf("-turn-uris needs -turn-shared-secret, which the TURN servers must know too")
+	case c.RegistrationToken != "" && c.Registration != RegistrationToken:
+		return fmt.Errorf("-registration-token needs -registration token")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/functions/api"
+	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/grant"
@@ -76,6 +77,12 @@ func Open(o Options) (*Process, error) {
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if token := o.Config.RegistrationToken; token != "" {
+		ctx := grant.With(context.Background(), "start", accounts.ManagesSessions, nil)
+		if err := server.Accounts.EnsureRegistrationToken(ctx, token, 0, time.Time{}); err != nil {
+			return nil, errors.Join(fmt.Errorf("-registration-token: %w", err), db.Close())
+		}
 	}
 	p := &Process{Store: db}
 	p.draining, p.drain = context.WithCancel(context.Background())
