@@ -9,6 +9,7 @@ import (
 	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/userlog"
 	"github.com/virga-im/virga/shared/wake"
 )
 
@@ -42,14 +43,22 @@ type Options struct {
 // New builds the services. It reads and writes nothing: secrets and signing keys
 // are rows that whoever needs them first makes.
 func New(o Options) (*Server, error) {
-	s := &Server{
-		About:    &Self{Config: o.Config, Serves: make(map[string]bool, len(o.Operations)), Clock: o.Clock},
-		Accounts: &accounts.Service{},
-	}
+	c := o.Config
+	self := &Self{Config: c, Serves: make(map[string]bool, len(o.Operations)), Clock: o.Clock}
 	for _, name := range o.Operations {
-		s.About.Serves[name] = true
+		self.Serves[name] = true
 	}
-	return s, nil
+	// The domains, in their one written order.
+	log := &userlog.Service{DB: o.DB, Clock: o.Clock, Waker: o.Wake}
+	people := accounts.New(accounts.Options{
+		DB: o.DB, Clock: o.Clock, Log: log,
+		ServerName:   c.ServerName,
+		Registration: string(c.Registration),
+		SharedSecret: c.RegistrationSharedSecret,
+		PasswordCost: string(c.PasswordCost),
+		NoLimits:     !c.RateLimits,
+	})
+	return &Server{About: self, Accounts: people}, nil
 }
 
 // The selectors of route.Handle and its kin.
