@@ -4,9 +4,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-im/virga/shared/blob"
+	"github.com/virga-im/virga/shared/blob/blobtest"
 	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/queue/queuetest"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/store/storetest"
+	"github.com/virga-im/virga/shared/wake/waketest"
 )
 
 func TestStoreContract(t *testing.T) {
@@ -31,4 +35,26 @@ func TestChangesContract(t *testing.T) {
 			storetest.RunChanges(t, l.DB(), l.Follow)
 		})
 	}
+}
+
+func TestQueueContract(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) queuetest.Harness {
+		l := open(t, local.Options{RetryAfter: 20 * time.Millisecond})
+		return queuetest.Harness{Sender: l.Queues(), Consume: l.Consume}
+	})
+}
+
+func TestBlobContract(t *testing.T) {
+	t.Run("Disk", func(t *testing.T) {
+		blobtest.Run(t, func(t *testing.T) blob.Store { return open(t, local.Options{Dir: t.TempDir()}).Blobs() })
+	})
+	t.Run("Memory", func(t *testing.T) {
+		blobtest.Run(t, func(t *testing.T) blob.Store { return open(t, local.Options{}).Blobs() })
+	})
+}
+
+func TestWakeContract(t *testing.T) {
+	waketest.Run(t, func(t *testing.T) waketest.Harness {
+		return waketest.Harness{Service: open(t, local.Options{}).Wake()}
+	})
 }

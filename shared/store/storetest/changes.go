@@ -2,13 +2,12 @@ package storetest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/segmentio/ksuid"
 
 	"github.com/virga-im/virga/shared/store"
 )
@@ -56,7 +55,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // the reader has seen the last version of each.
 func testLastWriteIsSeen(t *testing.T, db store.DB, follow Follow) {
 	const items, versions = 5, 20
-	part := "changes " + ksuid.New().String()
+	part := "changes " + rand.Text()
 	var mu sync.Mutex
 	seen := map[string]int64{}
 	following(t, follow, "last", func(ctx context.Context, changes []store.Change) error {
@@ -101,7 +100,7 @@ func testLastWriteIsSeen(t *testing.T, db store.DB, follow Follow) {
 
 // testEveryWrite makes one write of each kind.
 func testEveryWrite(t *testing.T, db store.DB, follow Follow) {
-	part := "changes " + ksuid.New().String()
+	part := "changes " + rand.Text()
 	key := func(sort string) store.Key { return store.Key{Part: part, Sort: sort} }
 	ctx := Context(t.Context())
 	var mu sync.Mutex
@@ -172,7 +171,7 @@ func testEveryWrite(t *testing.T, db store.DB, follow Follow) {
 
 // testErrorsComeAgain refuses each change the first time.
 func testErrorsComeAgain(t *testing.T, db store.DB, follow Follow) {
-	part := "changes " + ksuid.New().String()
+	part := "changes " + rand.Text()
 	var mu sync.Mutex
 	tries := map[string]int{}
 	following(t, follow, "again", func(_ context.Context, changes []store.Change) error {

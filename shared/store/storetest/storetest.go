@@ -8,6 +8,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,8 +16,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/segmentio/ksuid"
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/store"
@@ -65,7 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) store.DB) {
 		{"CapacityOfWrites", testCapacityOfWrites},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.run(&suite{T: t, db: db, ctx: Context(t.Context()), part: "storetest " + ksuid.New().String()})
+			test.run(&suite{T: t, db: db, ctx: Context(t.Context()), part: "storetest " + rand.Text()})
 		})
 	}
 }
