@@ -104,18 +104,28 @@ func New(opt Options) *Service {
 
 // What the operations use. They are few, since every distinct set is a role.
 var (
-	// Authenticates is for Authenticate and Refresh. The write happens when new
-	// tokens are used for the first time.
+	// Authenticates is for Authenticate and Refresh. The former writes when
+	// tokens are used for the first time after a refresh.
 	Authenticates = grant.Of(grant.ReadTable("tokens"), grant.WriteTable("tokens"))
-	// ManagesSessions is for registering, logging in and out, and everything
-	// that asks for user-interactive authentication.
-	ManagesSessions = grant.Of(Authenticates, grant.ReadTable("users"), grant.WriteTable("users"))
+	// Registers is for registering, with or without a shared secret, and for
+	// registration tokens.
+	Registers = grant.Of(Authenticates, grant.ReadTable("users"), grant.WriteTable("users"))
+	// ManagesSessions is the same set, for those who set a server up.
+	ManagesSessions = Registers
+	// Confirms is for Confirm.
+	Confirms = grant.Of(Authenticates, grant.ReadTable("users"))
+	// LogsIn is for logging in, and for deleting devices.
+	LogsIn = grant.Of(grant.WriteTable("tokens"), grant.ReadTable("users"), grant.WriteTable("users"))
+	// LogsOut is for Logout.
+	LogsOut = grant.Of(grant.WriteTable("tokens"), grant.WriteTable("users"))
+	// MakesNonces is for RegistrationNonce, and ChecksTokens for the validity of
+	// registration tokens.
+	MakesNonces  = grant.WriteTable("tokens")
+	ChecksTokens = grant.ReadTable("tokens")
 	// Reads is for reading accounts, devices, profiles and account data.
 	Reads = grant.ReadTable("users")
 	// Writes is for changing profiles, device names and account data.
 	Writes = grant.Of(Reads, grant.WriteTable("users"), userlog.Appends)
-	// ChecksTokens is for the validity of registration tokens.
-	ChecksTokens = grant.ReadTable("tokens")
 )
 
 // account is the ACCOUNT row.

@@ -16,7 +16,7 @@ var getRegistrationNonce = route.Route{
 	Pattern: "GET /_synapse/admin/v1/register",
 	Auth:    route.SharedSecret,
 	Limit:   route.LimitLogin,
-	Uses:    accounts.Authenticates,
+	Uses:    accounts.MakesNonces,
 	Handler: route.Handle(home.Accounts, serveGetRegistrationNonce),
 }
 

@@ -19,7 +19,7 @@ var registerBySharedSecret = route.Route{
 	Auth:    route.SharedSecret,
 	Limit:   route.LimitLogin,
 	Size:    route.Large, // hashes a password
-	Uses:    accounts.ManagesSessions,
+	Uses:    accounts.Registers,
 	Handler: route.Handle(home.Accounts, serveRegisterBySharedSecret),
 }
 

@@ -21,7 +21,7 @@ var register = route.Route{
 	Auth:    route.Public,
 	Limit:   route.LimitRegister,
 	Size:    route.Large, // hashes a password
-	Uses:    accounts.ManagesSessions,
+	Uses:    accounts.Registers,
 	Handler: route.Handle(home.Accounts, serveRegister),
 }
 

@@ -20,7 +20,7 @@ var login = route.Route{
 	Auth:    route.Public,
 	Limit:   route.LimitLogin,
 	Size:    route.Large, // hashes a password
-	Uses:    accounts.ManagesSessions,
+	Uses:    accounts.LogsIn,
 	Handler: route.Handle(home.Accounts, serveLogin),
 }
 

@@ -15,7 +15,7 @@ var logout = route.Route{
 	Name:    "logout",
 	Pattern: "POST /_matrix/client/v3/logout",
 	Also:    route.R0,
-	Uses:    accounts.ManagesSessions,
+	Uses:    accounts.LogsOut,
 	Handler: route.Handle(home.Accounts, serveLogout),
 }
 

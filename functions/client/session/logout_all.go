@@ -15,7 +15,7 @@ var logoutAll = route.Route{
 	Name:    "logout_all",
 	Pattern: "POST /_matrix/client/v3/logout/all",
 	Also:    route.R0,
-	Uses:    accounts.ManagesSessions,
+	Uses:    accounts.LogsIn,
 	Handler: route.Handle(home.Accounts, serveLogoutAll),
 }
 
