@@ -6,7 +6,12 @@ package api
 import (
 	"slices"
 
+	adminregistration "github.com/virga-im/virga/functions/admin/registration"
+	"github.com/virga-im/virga/functions/client/push"
+	"github.com/virga-im/virga/functions/client/registration"
 	"github.com/virga-im/virga/functions/client/server"
+	"github.com/virga-im/virga/functions/client/session"
+	"github.com/virga-im/virga/functions/client/userdata"
 	"github.com/virga-im/virga/shared/route"
 )
 
@@ -15,6 +20,11 @@ import (
 func Routes() []route.Route {
 	return slices.Concat(
 		server.Routes,
+		registration.Routes,
+		session.Routes,
+		userdata.Routes,
+		push.Routes,
+		adminregistration.Routes,
 	)
 }
 
