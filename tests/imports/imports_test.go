@@ -71,6 +71,7 @@ func rules() []rule {
 			"a declaration names its trigger and its caller; accounts has the session, store and queue have the triggers"},
 		rule{"shared/local/...", append(contractsBut("shared/mxerr"), "github.com/cockroachdb/pebble/v2/..."),
 			"the embedded stores have no rules of their own"},
+		rule{"shared/aws/awstest", []string{"..."}, "it starts servers that imitate AWS, for tests"},
 		rule{"shared/aws/...", append(contractsBut("shared/mxerr"), "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/...", "github.com/aws/aws-lambda-go/..."),
 			"the only user of the AWS SDK has no rules of its own"},
 		rule{"functions/api", []string{"functions/...", "shared/route"},
@@ -93,6 +94,7 @@ func rules() []rule {
 var never = []struct{ program, module, why string }{
 	{"functions/...", "github.com/cockroachdb/pebble", "functions have no disk: the embedded store would only make them start slower"},
 	{"functions/...", "github.com/aws/aws-cdk-go", "the CDK is a 445 MB module that takes over a minute to compile"},
+	{"functions/...", "github.com/johannesboyne/", "imitations of AWS are for tests"},
 	{"infra/local/...", "github.com/aws/", "a local run must not compile or download anything of AWS"},
 	{"shared/...", "github.com/aws/aws-cdk-go", "the CDK belongs to infra/aws alone"},
 	{"events/...", "github.com/", "what Matrix says needs no module but x/crypto"},
