@@ -1,0 +1,125 @@
+// Package grants proves that what routes and workers declare to touch is what
+// they touch: no less, or a role on AWS would refuse a request that works here;
+// and no more, or a function would hold rights that it never uses.
+package grants
+
+import (
+	"context"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/virga-im/virga/functions/api"
+	"github.com/virga-im/virga/infra/local/process"
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/tests/scripts"
+	"github.com/virga-im/virga/tests/server"
+)
+
+// TestGrantsAreWhatIsUsed runs all scripts in process and looks at what the
+// stores recorded.
+func TestGrantsAreWhatIsUsed(t *testing.T) {
+	files, err := filepath.Glob("../scripts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	var rec grant.Recorder
+	var mu sync.Mutex
+	called := map[string]bool{}
+	t.Run("scripts", func(t *testing.T) {
+		for _, file := range files {
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+				t.Parallel()
+				s, err := scripts.Parse(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in := server.InProcess(t, func(o *process.Options) {
+					o.Recorder = &rec
+					o.OnRequest = func(name string, _ int, _ time.Duration, _ store.Capacity) {
+						mu.Lock()
+						defer mu.Unlock()
+						called[name] = true
+					}
+				}, s.Flags...)
+				s.Run(t, inside{in}, "localhost")
+				finish(t, in.Process)
+			})
+		}
+	})
+	if t.Failed() {
+		return // what follows from it would only hide why
+	}
+	for _, d := range rec.Denials() {
+		t.Error(d)
+	}
+	var authenticated grant.Set
+	for _, r := range api.Routes() {
+		if !called[r.Name] {
+			t.Errorf("no script calls %s (%s)", r.Name, r.Pattern)
+			continue
+		}
+		unused(t, r.Name, r.Uses, rec.Used(r.Name))
+		authenticated = grant.Of(authenticated, rec.Used(r.Name))
+	}
+	// What authentication needs is not declared by routes, and not each of them
+	// meets a token that is used for the first time.
+	unused(t, "authentication", accounts.Authenticates, authenticated)
+	for _, w := range api.Workers() {
+		unused(t, w.Name, w.Uses, rec.Used(w.Name))
+	}
+}
+
+// finish lets the workers do what the script caused.
+func finish(t *testing.T, p *process.Process) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, do := range []func(context.Context) error{p.Store.Settled, p.RunTimers, p.Store.Settled} {
+		if err := do(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func unused(t *testing.T, name string, declared, used grant.Set) {
+	t.Helper()
+	for _, g := range declared {
+		if !slices.Contains(used, g) {
+			t.Errorf("%s declares %s and never used it", name, g)
+		}
+	}
+}
+
+// maxRoles is how many roles a stack has room for.
+const maxRoles = 40
+
+// TestRolesStayFew counts the distinct sets of grants, each a role on AWS.
+func TestRolesStayFew(t *testing.T) {
+	roles := map[string][]string{}
+	for _, r := range api.Routes() {
+		roles[r.Grants().String()] = append(roles[r.Grants().String()], r.Name)
+	}
+	for _, w := range api.Workers() {
+		roles[w.Uses.String()] = append(roles[w.Uses.String()], w.Name)
+	}
+	for _, role := range slices.Sorted(maps.Keys(roles)) {
+		t.Logf("%d: [%s] %s", len(roles[role]), role, strings.Join(roles[role], " "))
+	}
+	if len(roles) > maxRoles {
+		t.Errorf("there are %d distinct sets of grants, more than %d: let domains export fewer", len(roles), maxRoles)
+	}
+}
+
+type inside struct{ in *server.Inside }
+
+func (i inside) Base() string { return i.in.URL }
+
+// Restart cannot kill what runs inside the test.
+func (i inside) Restart(bool) { i.in.Restart() }
