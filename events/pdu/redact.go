@@ -20,14 +20,13 @@ func Redact(v *roomversion.Version, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return canonicaljson.AppendObject(make([]byte, 0, len(canonical)), redacted(v, all)), nil
+	return canonicaljson.AppendObject(make([]byte, 0, len(canonical)), redacted(v, all, nil)), nil
 }
 
-// redacted returns the members that survive redaction, with the content that
-// survives. The slice passed in is not changed.
-func redacted(v *roomversion.Version, all members) members {
+// redacted appends to kept the members that survive redaction, with the content
+// that survives. The members passed in are not changed.
+func redacted(v *roomversion.Version, all, kept members) members {
 	typ, _ := canonicaljson.String(find(all, "type"))
-	kept := make(members, 0, len(all))
 	for _, m := range all {
 		switch m.Key {
 		case "event_id", "type", "room_id", "sender", "state_key", "hashes", "signatures",
@@ -77,7 +76,7 @@ func redactContent(v *roomversion.Version, typ string, content []byte) []byte {
 	case "m.room.redaction":
 		keep = func(key string) bool { return v.KeepMore && key == "redacts" }
 	default:
-		return []byte("{}")
+		return emptyObject
 	}
 	var kept members
 	for key, value := range canonicaljson.Fields(content) {
@@ -97,13 +96,22 @@ func redactContent(v *roomversion.Version, typ string, content []byte) []byte {
 	return canonicaljson.AppendObject(nil, kept)
 }
 
-// without writes the members except those named.
+// emptyObject is never written to.
+var emptyObject = []byte("{}")
+
+// without returns an object of the members except those named.
 func without(all members, names ...string) []byte {
 	size := 2
 	for i := range all {
 		size += len(all[i].Key) + len(all[i].Value) + 4
 	}
-	dst := append(make([]byte, 0, size), '{')
+	return appendWithout(make([]byte, 0, size), all, names...)
+}
+
+// appendWithout is without into an empty buffer of the caller's, which hashing
+// keeps on the stack.
+func appendWithout(dst []byte, all members, names ...string) []byte {
+	dst = append(dst, '{')
 	for i := range all {
 		if skipped(all[i].Key, names) || all[i].Value == nil {
 			continue
@@ -129,12 +137,15 @@ func skipped(key string, names []string) bool {
 
 // contentHash covers the whole event except what may change after it was made.
 func contentHash(all members) [32]byte {
-	return sha256.Sum256(without(all, "hashes", "signatures", "unsigned"))
+	var buf [1024]byte
+	return sha256.Sum256(appendWithout(buf[:0], all, "hashes", "signatures", "unsigned"))
 }
 
 // referenceHash covers what survives redaction, hashes included.
 func referenceHash(v *roomversion.Version, all members) [32]byte {
-	return sha256.Sum256(without(redacted(v, all), "signatures"))
+	var buf [1024]byte
+	var kept [16]canonicaljson.Member
+	return sha256.Sum256(appendWithout(buf[:0], redacted(v, all, kept[:0]), "signatures"))
 }
 
 func eventID(v *roomversion.Version, hash [32]byte) string {

@@ -29,7 +29,7 @@ func Sign(v *roomversion.Version, raw []byte, server, keyID string, key ed25519.
 	if err != nil {
 		return nil, err
 	}
-	return addSignature(all, without(redacted(v, all), "signatures", "unsigned"), server, keyID, key), nil
+	return addSignature(all, without(redacted(v, all, nil), "signatures", "unsigned"), server, keyID, key), nil
 }
 
 // HashAndSign sets the content hash of an event and signs it: what a server
@@ -40,7 +40,7 @@ func HashAndSign(v *roomversion.Version, raw []byte, server, keyID string, key e
 		return nil, err
 	}
 	all = set(all, "hashes", hashesJSON(contentHash(all)))
-	return addSignature(all, without(redacted(v, all), "signatures", "unsigned"), server, keyID, key), nil
+	return addSignature(all, without(redacted(v, all, nil), "signatures", "unsigned"), server, keyID, key), nil
 }
 
 // Verify checks one signature of an event, over its redacted form.
@@ -54,7 +54,7 @@ func Verify(v *roomversion.Version, raw []byte, server, keyID string, pub ed2551
 	if err != nil {
 		return err
 	}
-	return verify(pub, without(redacted(v, all), "signatures", "unsigned"), sig, server, keyID)
+	return verify(pub, without(redacted(v, all, nil), "signatures", "unsigned"), sig, server, keyID)
 }
 
 // SignJSON adds a signature to an object that is not an event (server keys,

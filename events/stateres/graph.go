@@ -43,8 +43,9 @@ func (w *views) chain(from []string, visit func(id string) bool) error {
 //
 // What the states agree on is in all of them, and so is its auth chain. So only
 // events in the chains of conflicted events can differ; those that do are then
-// sought in the chain of the rest, which is read only if there are any. A store
-// that can tell by arithmetic gives Conflict.AuthDifference instead.
+// sought in the chain of the rest, which is read only if there are any. Events
+// that take part in the resolution anyway are not asked about. A store that can
+// tell by arithmetic gives Conflict.AuthDifference instead.
 func (w *views) authDifference(sets []StateMap, unconflicted StateMap) ([]string, error) {
 	count := make(map[string]int)
 	for _, set := range sets {
@@ -53,7 +54,7 @@ func (w *views) authDifference(sets []StateMap, unconflicted StateMap) ([]string
 		}
 	}
 	for id, n := range count {
-		if n == len(sets) {
+		if n == len(sets) || w.settled[id] {
 			delete(count, id)
 		}
 	}

@@ -13,6 +13,7 @@ package stateres
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/virga-im/virga/events/auth"
@@ -47,7 +48,8 @@ type Conflict struct {
 	// do not agree. A key may be missing in some sets.
 	Sets []StateMap
 	// AuthDifference returns the events that are in the full auth chain of some
-	// of the states and not of all. Room version 1 does not use it.
+	// of the states and not of all. It may leave out events that are in Sets, for
+	// they take part anyway. Room version 1 does not use it.
 	AuthDifference func() ([]string, error)
 }
 
@@ -121,9 +123,12 @@ func resolve(v *roomversion.Version, c Conflict, w *views) (StateMap, Stats, err
 // not. From algorithm version 2 on, a key that one state lacks is in conflict;
 // in version 1 only two different events are.
 func separate(states []StateMap, v1 bool) (StateMap, []StateMap) {
-	agreed := make(StateMap, len(states[0]))
+	agreed := maps.Clone(states[0])
+	if agreed == nil {
+		agreed = StateMap{}
+	}
 	conflicted := make(map[auth.Key]bool)
-	for _, s := range states {
+	for _, s := range states[1:] {
 		for k, id := range s {
 			if was, ok := agreed[k]; !ok {
 				agreed[k] = id
@@ -175,6 +180,7 @@ func conflictedIDs(sets []StateMap) []string {
 type views struct {
 	source          Source
 	known           map[string]*auth.View // nil for events that are not known
+	settled         map[string]bool       // events of the full conflicted set, as far as it is found
 	loaded, batches int
 }
 

@@ -69,14 +69,19 @@ func (r *resolver) fullConflictedSet(c Conflict) ([]*auth.View, error) {
 	if _, err := r.views.all(ids); err != nil {
 		return nil, err
 	}
-	difference, err := c.AuthDifference()
-	if err != nil {
-		return nil, err
-	}
 	if r.v.StateRes == roomversion.StateResV21 {
+		var err error
 		if ids, err = r.views.subgraph(ids); err != nil {
 			return nil, err
 		}
+	}
+	r.views.settled = make(map[string]bool, len(ids))
+	for _, id := range ids {
+		r.views.settled[id] = true
+	}
+	difference, err := c.AuthDifference()
+	if err != nil {
+		return nil, err
 	}
 	ids = append(ids, difference...)
 	slices.Sort(ids)
