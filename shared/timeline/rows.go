@@ -47,6 +47,9 @@ const (
 // RoomPart is the partition key of a room.
 func RoomPart(room string) string { return "R#" + room }
 
+// RoomOfPart is the room of a partition that RoomPart made.
+func RoomOfPart(part string) string { return strings.TrimPrefix(part, "R#") }
+
 // HeadKey is the key of a room's Head.
 func HeadKey(room string) store.Key { return store.Key{Part: RoomPart(room), Sort: HeadSort} }
 
@@ -84,6 +87,15 @@ func ChunkKey(room string, h trie.Hash) store.Key {
 	return store.Key{Part: fmt.Sprintf("R#%s#CH%d", room, h[0]>>6), Sort: h.String()}
 }
 
+// ChunkParts are the partitions of a room's chunks.
+func ChunkParts(room string) []string {
+	var parts []string
+	for i := range 4 {
+		parts = append(parts, fmt.Sprintf("R#%s#CH%d", room, i))
+	}
+	return parts
+}
+
 // Head is where a room stands: at most 1 KB. Every accepted event moves it, on
 // the condition that Version is what the writer has read.
 type Head struct {
@@ -95,6 +107,8 @@ type Head struct {
 	RoomVersion string `db:"rv"`
 	// Creating hides a room that is not complete.
 	Creating bool `db:"cr,omitempty"`
+	// Visibility is the history_visibility now in force, by its first letter.
+	Visibility string `db:"hv"`
 	// Extremities are the events that no accepted event follows.
 	Extremities []Extremity `db:"ext"`
 }

@@ -357,12 +357,17 @@ func (s *Service) Cursors(ctx context.Context, user string) ([]Cursor, error) {
 
 // Moved tells the user's log that the room has moved to the position: it makes
 // sure that the positions up to it are in an entry, and in one only, whoever
-// else does the same at the same time or died doing it.
+// else does the same at the same time or died doing it. The user's own last
+// transition is told in any case, so that a request that is repeated after its
+// first try died can pass zero.
 func (s *Service) Moved(ctx context.Context, user, room string, to Pos) error {
 	for {
 		c, err := s.Cursor(ctx, user, room)
 		if err != nil {
 			return err
+		}
+		if n := len(c.Transitions); n > 0 {
+			to = max(to, c.Transitions[n-1].Pos)
 		}
 		done, err := s.move(ctx, user, c, to)
 		if err != nil {

@@ -1,0 +1,206 @@
+package rooms
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+)
+
+// Txn identifies a request that may be repeated: the same one makes one event.
+// The zero value identifies nothing.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
+type Txn struct {
+	Device   string
+	Endpoint string // "send", "redact": the scope is the endpoint
+	ID       string
+}
+
+func txnKey(room string, d *Draft) store.Key {
+	sum := sha256.Sum256([]byte(strings.Join([]string{d.Txn.Endpoint, room, d.Type, d.Redacts, d.Txn.ID}, "\x00")))
+	return store.Key{
+		Part: "TXN#" + d.Sender + "#" + d.Txn.Device,
+		Sort: base64.RawURLEncoding.EncodeToString(sum[:]),
+	}
+}
+
+// Sent is an event that is in the room.
+type Sent struct {
+	ID  string
+	Pos timeline.Pos
+}
+
+// append adds the events that build makes to the room, in one transaction, and
+// tells the log of the acting user and of those whose membership changed.
+//
+// The room is authorised against the HEAD that the transaction is conditional
+// on. When HEAD has moved meanwhile, the events are made again on top of it: a
+// signature costs far less than the round trip, and a room without forks needs
+// no state resolution anywhere. (data-model.md would keep the fork.)
+func (s *Service) append(ctx context.Context, room, actor string, build func(context.Context, *batch) error) ([]Sent, error) {
+	sent, concerns, err := s.commit(ctx, room, build)
+	if err != nil {
+		return nil, err
+	}
+	if len(sent) == 0 {
+		return nil, nil
+	}
+	last := sent[len(sent)-1].Pos
+	for user, pos := range concerns {
+		if user == actor {
+			continue
+		}
+		if err := s.Log.Moved(ctx, user, room, pos); err != nil {
+			return nil, err
+		}
+	}
+	if s.isLocal(actor) {
+		if err := s.Log.Moved(ctx, actor, room, last); err != nil {
+			return nil, err
+		}
+	}
+	return sent, nil
+}
+
+// commit is append without the logs; concerns are the local targets of
+// membership events with the position of the event.
+func (s *Service) commit(ctx context.Context, room string, build func(context.Context, *batch) error) (sent []Sent, concerns map[string]timeline.Pos, err error) {
+	defer s.lock(room)()
+	head, err := s.Timeline.Head(ctx, room)
+	if err != nil {
+		return nil, nil, notThere(err, room)
+	}
+	for try := range maxTries {
+		b, err := s.newBatch(ctx, room, head)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := build(ctx, b); err != nil {
+			if old := b.repeated(ctx, err); old != nil {
+				return []Sent{*old}, nil, nil
+			}
+			return nil, nil, clientError(err)
+		}
+		if len(b.sent) == 0 {
+			return nil, nil, nil
+		}
+		err = b.commit(ctx)
+		if err == nil {
+			return b.sent, b.concerns, nil
+		}
+		f := store.Failed(err)
+		switch {
+		case f != nil && b.txnAt > 0 && f.Failed[b.txnAt].Exists():
+			old := sentBefore(f.Failed[b.txnAt])
+			return []Sent{old}, nil, nil
+		case f != nil && f.Failed[0].Exists():
+			// The failed condition brought the new HEAD along.
+			if head, err = timeline.HeadOf(f.Failed[0]); err != nil {
+				return nil, nil, err
+			}
+			continue
+		case f != nil, errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrThrottled):
+			if err := s.pause(ctx, try); err != nil {
+				return nil, nil, err
+			}
+			if head, err = s.Timeline.Head(ctx, room); err != nil {
+				return nil, nil, err
+			}
+		default:
+			return nil, nil, err
+		}
+	}
+	return nil, nil, errBusy
+}
+
+func sentBefore(it store.Item) Sent { return Sent{it.Str("id"), timeline.Pos(it.Int("pos"))} }
+
+// repeated returns the event of a client transaction that was done before. A
+// repeated request must be answered as the first one was, even if the user may
+// not do it any more.
+func (b *batch) repeated(ctx context.Context, err error) *Sent {
+	if b.txn == nil || ctx.Err() != nil {
+		return nil
+	}
+	it, getErr := b.s.DB.Get(ctx, store.Ref{Table: store.Users, Key: *b.txn}, store.Consistent)
+	if getErr != nil {
+		return nil
+	}
+	old := sentBefore(it)
+	return &old
+}
+
+// commit writes the chunks of new states, and then the transaction. A kill
+// between the two leaves chunks that nothing refers to.
+func (b *batch) commit(ctx context.Context) error {
+	now := b.s.Clock.Now()
+	// Chunks are immutable and named by their content, so writing them is
+	// idempotent and their order among themselves does not matter yet.
+	var wg sync.WaitGroup
+	errs := make([]error, len(b.chunks))
+	slots := make(chan struct{}, 16)
+	for i, c := range b.chunks {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			w := store.Put(store.Rooms, timeline.ChunkKey(b.room, c.Hash), store.Attrs{"b": c.Data, "born": clock.Millis(now)})
+			_, errs[i] = b.s.DB.Write(ctx, w)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("write state of %s: %w", b.room, err)
+	}
+	ws := b.transaction()
+	if err := b.s.DB.Transact(ctx, ws...); err != nil {
+		return fmt.Errorf("append to %s: %w", b.room, err)
+	}
+	return nil
+}
+
+// transaction returns the writes, HEAD first.
+func (b *batch) transaction() []store.Write {
+	b.head.Version = b.base + 1
+	head := store.Put(store.Rooms, timeline.HeadKey(b.room), store.Encode(b.head))
+	if b.base == 0 {
+		head = head.If(store.NotExists())
+	} else {
+		head = head.If(store.Equal(timeline.HeadVersion, b.base))
+	}
+	ws := append([]store.Write{head}, b.writes...)
+	for _, w := range b.rows {
+		ws = append(ws, w)
+	}
+	for server, n := range b.servers {
+		if n != 0 {
+			ws = append(ws, store.Update(store.Rooms, timeline.ServerKey(b.room, server)).Add("n", n))
+		}
+	}
+	for _, w := range b.cursors {
+		ws = append(ws, w)
+	}
+	return ws
+}
+
+// Send adds one event to a room.
+func (s *Service) Send(ctx context.Context, room string, d Draft) (Sent, error) {
+	if d.Type == "" {
+		return Sent{}, mxerr.InvalidParam("An event needs a type.")
+	}
+	sent, err := s.append(ctx, room, d.Sender, func(ctx context.Context, b *batch) error {
+		return b.add(ctx, d)
+	})
+	if err != nil {
+		return Sent{}, err
+	}
+	return sent[0], nil
+}

@@ -1,0 +1,123 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// FansOut is what Dispatch uses.
+var FansOut = grant.Of(timeline.Reads, userlog.Appends, grant.ReadTable("server"), grant.WriteTable("server"))
+
+func fanKey(room string) store.Key { return store.Key{Part: "FAN#" + room, Sort: "FAN"} }
+
+// fanWidth is how many logs are written at a time.
+const fanWidth = 16
+
+// Dispatch tells the members of rooms whose HEAD has changed. A change is only a
+// hint: what there is to do is the distance between the room's cursor and its
+// HEAD, so a change that is repeated, late or out of order does no harm. After
+// an error the batch comes again.
+func (s *Service) Dispatch(ctx context.Context, changes []store.Change) error {
+	done := map[string]bool{}
+	for _, c := range changes {
+		if c.Key.Sort != timeline.HeadSort || c.Expired || done[c.Key.Part] {
+			continue
+		}
+		done[c.Key.Part] = true
+		if err := s.fanOut(ctx, timeline.RoomOfPart(c.Key.Part)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fanOut brings the logs of a room's local members up to its HEAD. Two at once
+// do the same work twice and write nothing twice, since each log takes a
+// position once; so there is no lease.
+func (s *Service) fanOut(ctx context.Context, room string) error {
+	for {
+		head, err := s.Timeline.Head(ctx, room)
+		if mxerr.Is(err, "M_NOT_FOUND") {
+			return nil // not open yet, or gone
+		}
+		if err != nil {
+			return err
+		}
+		it, err := s.DB.Get(ctx, store.Ref{Table: store.Server, Key: fanKey(room)}, store.Consistent)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("read fan-out of %s: %w", room, err)
+		}
+		done := timeline.Pos(it.Int("done"))
+		if done >= head.Pos {
+			return nil
+		}
+		audience, err := s.audience(ctx, room, done, head.Pos)
+		if err != nil {
+			return err
+		}
+		if err := s.tell(ctx, room, audience); err != nil {
+			return err
+		}
+		w := store.Update(store.Server, fanKey(room)).Set("done", int64(head.Pos)).
+			If(store.AnyOf(store.Absent("done"), store.Less("done", int64(head.Pos))))
+		if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
+			return fmt.Errorf("move fan-out of %s: %w", room, err)
+		}
+	}
+}
+
+// audience lists whom the positions in (from, to] concern, and up to where:
+// everybody who is in the room, and those whose membership changed meanwhile, up
+// to their own last change.
+func (s *Service) audience(ctx context.Context, room string, from, to timeline.Pos) (map[string]timeline.Pos, error) {
+	audience := map[string]timeline.Pos{}
+	rows, err := s.Timeline.Range(ctx, room, from, to, false, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		e, err := r.Event()
+		if err != nil {
+			return nil, err
+		}
+		if e.Type == typeMember && e.StateKey != nil && s.isLocal(*e.StateKey) {
+			audience[*e.StateKey] = r.Pos
+		}
+	}
+	members, err := s.Timeline.Members(ctx, room, timeline.Local, "join")
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		audience[m.StateKey] = to
+	}
+	return audience, nil
+}
+
+func (s *Service) tell(ctx context.Context, room string, audience map[string]timeline.Pos) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	slots := make(chan struct{}, fanWidth)
+	for user, to := range audience {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := s.Log.Moved(ctx, user, room, to); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,127 @@
+// Package rooms writes rooms: it makes events, authorises them, gives them their
+// position, and tells those whom they concern.
+//
+// What it writes is defined in shared/timeline/rows.go and shared/userlog. Its
+// own rows:
+//
+//   - users: TXN#user#device / hash {id, pos}: a client transaction id and the
+//     event that it made, in the event's transaction; kept for TxnRetention.
+//   - server: FAN#room / FAN {done}: up to which position the room's members
+//     were told. If it lags or is lost, they are told again, which does nothing.
+//   - server: CREATING / room {at}: a room whose creation takes several
+//     transactions, until the last one. The sweeper ends those that stay.
+//
+// An event exists when the transaction that moves HEAD is committed, and not
+// before; the change of HEAD then drives fan-out until every member's log has
+// the position. A kill between any two store calls leaves either no event, or an
+// event whose deliveries are redone.
+package rooms
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/virga-im/virga/events/auth"
+	"github.com/virga-im/virga/events/id"
+	"github.com/virga-im/virga/events/pdu"
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/directory"
+	"github.com/virga-im/virga/shared/federation"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// Options are the parts that a Service is made of; all are required.
+type Options struct {
+	DB         store.DB
+	Clock      clock.Clock
+	Rand       io.Reader
+	ServerName string
+	Keys       *federation.Keys
+	Accounts   *accounts.Service
+	Directory  *directory.Service
+	Timeline   *timeline.Service
+	Log        *userlog.Service
+}
+
+// Service is the rooms domain. It is safe for concurrent use.
+type Service struct {
+	Options
+	locks [64]sync.Mutex
+}
+
+// New returns the service.
+func New(o Options) *Service { return &Service{Options: o} }
+
+// Writes is what an operation that makes an event uses; it is one set for all of
+// them, since each ends in the same transaction.
+var Writes = grant.Of(timeline.Reads, userlog.Appends, federation.Signs,
+	grant.WriteTable("rooms", "events"))
+
+// TxnRetention is how long a client transaction id is remembered.
+const TxnRetention = 15 * 24 * time.Hour
+
+// lock keeps the writers of this process from failing each other's conditions in
+// a busy room. It is only a courtesy: what keeps the room right is the condition
+// on HEAD's version.
+func (s *Service) lock(room string) (unlock func()) {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, room)
+	m := &s.locks[h.Sum32()%uint32(len(s.locks))]
+	m.Lock()
+	return m.Unlock
+}
+
+func (s *Service) isLocal(user string) bool { return id.Server(user) == s.ServerName }
+
+// maxTries bounds how often an event is tried against a HEAD that moves.
+const maxTries = 12
+
+// pause waits before another try, longer each time, with jitter so that two
+// writers do not meet again.
+func (s *Service) pause(ctx context.Context, try int) error {
+	d := time.Duration(1+rand.IntN(4<<min(try, 6))) * time.Millisecond
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.Clock.After(d):
+		return nil
+	}
+}
+
+// clientError turns what the events packages say into what a client sees.
+func clientError(err error) error {
+	var rule *auth.Error
+	switch {
+	case errors.As(err, &rule):
+		slog.Debug("event refused", "rule", rule.Rule)
+		return mxerr.Forbidden("%s", rule.Message)
+	case errors.Is(err, pdu.ErrTooLarge):
+		return mxerr.TooLarge("The event is larger than Matrix allows: %v.", err)
+	case errors.Is(err, pdu.ErrBadJSON), errors.Is(err, pdu.ErrBadEvent):
+		return mxerr.BadJSON("This cannot be an event: %v.", err)
+	}
+	return err
+}
+
+// notThere hides whether a room exists from people who are not in it.
+func notThere(err error, room string) error {
+	if mxerr.Is(err, "M_NOT_FOUND") {
+		return mxerr.Forbidden("You are not in the room %s.", room)
+	}
+	return err
+}
+
+var errBusy = mxerr.New(http.StatusServiceUnavailable, "M_LIMIT_EXCEEDED", "The room is very busy; try again in a moment.").
+	With("retry_after_ms", int64(1000))

@@ -1,0 +1,210 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/virga-im/virga/events/auth"
+	"github.com/virga-im/virga/events/id"
+	"github.com/virga-im/virga/shared/directory"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/mxerr"
+)
+
+// SetState sends a state event. An alias that m.room.canonical_alias names for
+// the first time must exist and point to the room.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
+func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, error) {
+	if d.Type == "m.room.canonical_alias" && *d.StateKey == "" {
+		if err := s.checkAliases(ctx, room, d); err != nil {
+			return Sent{}, err
+		}
+	}
+	return s.Send(ctx, room, d)
+}
+
+type canonicalAlias struct {
+	Alias string   `json:"alias,omitempty"`
+	Alt   []string `json:"alt_aliases,omitempty"`
+}
+
+func (s *Service) checkAliases(ctx context.Context, room string, d Draft) error {
+	var next, now canonicalAlias
+	if err := json.Unmarshal(d.Content, &next); err != nil {
+		return mxerr.BadJSON("alias must be a string, and alt_aliases a list of strings.")
+	}
+	head, err := s.Timeline.Head(ctx, room)
+	if err != nil {
+		return notThere(err, room)
+	}
+	rows, err := s.Timeline.StateEvents(ctx, room, head.CurrentRoot(), auth.Key{Type: d.Type})
+	if err != nil {
+		return err
+	}
+	if len(rows) > 0 {
+		e, err := rows[0].Event()
+		if err != nil {
+			return err
+		}
+		_ = json.Unmarshal(e.Content, &now) // what is there may be anything
+	}
+	known := map[string]bool{"": true, now.Alias: true}
+	for _, a := range now.Alt {
+		known[a] = true
+	}
+	for _, a := range append(next.Alt, next.Alias) {
+		if known[a] {
+			continue
+		}
+		if !id.ValidAlias(a) {
+			return mxerr.InvalidParam("%q is not a room alias.", a)
+		}
+		found, err := s.Directory.Lookup(ctx, a)
+		if err != nil && !mxerr.Is(err, "M_NOT_FOUND") {
+			return err
+		}
+		if err != nil || found.Room != room {
+			return mxerr.New(http.StatusBadRequest, "M_BAD_ALIAS", "The alias %s does not point to this room.", a)
+		}
+	}
+	return nil
+}
+
+// Redact strips an event of its content. Users may redact their own events if
+// they may send redactions, and those of others with the level for it.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
+func (s *Service) Redact(ctx context.Context, room, target, reason string, sender string, txn Txn) (Sent, error) {
+	content := map[string]string{}
+	if reason != "" {
+		content["reason"] = reason
+	}
+	sent, err := s.append(ctx, room, sender, func(ctx context.Context, b *batch) error {
+		if txn.ID != "" {
+			key := txnKey(room, &Draft{Type: typeRedaction, Sender: sender, Redacts: target, Txn: txn})
+			b.txn = &key
+		}
+		rows, err := s.Timeline.EventsByID(ctx, room, []string{target})
+		if err != nil {
+			return err
+		}
+		state, err := b.state(ctx, []auth.Key{createKey, levelsKey, memberKey(sender)})
+		if err != nil {
+			return err
+		}
+		if me := state[memberKey(sender)]; me == nil || me.Content.Membership != "join" {
+			return mxerr.Forbidden("You are not in the room %s.", room)
+		}
+		if rows[target] == nil {
+			return mxerr.NotFound("There is no event %s in the room.", target)
+		}
+		e, err := rows[target].Event()
+		if err != nil {
+			return err
+		}
+		if levels := auth.Levels(b.v, state); e.Sender != sender && levels.UserLevel(sender) < levels.Redact() {
+			return mxerr.Forbidden("You may not redact the events of others in this room.")
+		}
+		return b.add(ctx, Draft{Type: typeRedaction, Sender: sender, Content: raw(content), Redacts: target, Txn: txn})
+	})
+	if err != nil {
+		return Sent{}, err
+	}
+	return sent[0], nil
+}
+
+// Aliases is what the operations on aliases use.
+var Aliases = grant.Of(Writes, directory.Writes)
+
+// AddAlias makes an alias for a room.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroomroomalias
+func (s *Service) AddAlias(ctx context.Context, user, alias, room string) error {
+	if err := s.Directory.CheckNew(alias); err != nil {
+		return err
+	}
+	if !id.ValidRoom(room) {
+		return mxerr.InvalidParam("%q is not a room id.", room)
+	}
+	c, err := s.Log.Cursor(ctx, user, room)
+	if err != nil {
+		return err
+	}
+	if c.Membership != "join" {
+		return mxerr.Forbidden("You are not in the room %s.", room)
+	}
+	return s.Directory.Add(ctx, directory.Alias{Alias: alias, Room: room, Creator: user})
+}
+
+// RemoveAlias deletes an alias. Its creator may, and whoever may set the room's
+// canonical alias; if the room names the alias and the user may, it stops doing
+// so.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryroomroomalias
+func (s *Service) RemoveAlias(ctx context.Context, user, alias string) error {
+	a, err := s.Directory.Lookup(ctx, alias)
+	if err != nil {
+		return err
+	}
+	may := false
+	head, err := s.Timeline.Head(ctx, a.Room)
+	if err != nil && !mxerr.Is(err, "M_NOT_FOUND") {
+		return err
+	}
+	if err == nil {
+		state, err := s.Timeline.Views(ctx, a.Room, head.CurrentRoot(), []auth.Key{createKey, levelsKey, memberKey(user)})
+		if err != nil {
+			return err
+		}
+		me := state[memberKey(user)]
+		may = me != nil && me.Content.Membership == "join" &&
+			auth.Levels(head.V(), state).CanSend(user, "m.room.canonical_alias", true)
+	}
+	if a.Creator != user && !may {
+		return mxerr.Forbidden("You may not delete the alias %s; its creator and moderators of its room may.", alias)
+	}
+	if err := s.Directory.Remove(ctx, a); err != nil {
+		return err
+	}
+	if !may {
+		return nil
+	}
+	return s.dropCanonical(ctx, user, a)
+}
+
+// dropCanonical takes an alias out of the room's m.room.canonical_alias.
+func (s *Service) dropCanonical(ctx context.Context, user string, a directory.Alias) error {
+	_, err := s.append(ctx, a.Room, user, func(ctx context.Context, b *batch) error {
+		rows, err := s.Timeline.StateEvents(ctx, a.Room, b.head.CurrentRoot(), auth.Key{Type: "m.room.canonical_alias"})
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		e, err := rows[0].Event()
+		if err != nil {
+			return err
+		}
+		var c canonicalAlias
+		if json.Unmarshal(e.Content, &c) != nil {
+			return nil
+		}
+		named := c.Alias == a.Alias
+		if named {
+			c.Alias = ""
+		}
+		var alt []string
+		for _, x := range c.Alt {
+			if x != a.Alias {
+				alt = append(alt, x)
+			}
+		}
+		if !named && len(alt) == len(c.Alt) {
+			return nil
+		}
+		c.Alt = alt
+		empty := ""
+		return b.add(ctx, Draft{Type: e.Type, Sender: user, StateKey: &empty, Content: raw(c)})
+	})
+	return err
+}
