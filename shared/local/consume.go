@@ -151,7 +151,8 @@ func (m *messages) handle(ctx context.Context, d delivery, handle func(context.C
 }
 
 // load reads the messages of a delivery and counts the attempt. The count is
-// not synced: it is there to stop a message that fails again and again.
+// durable before the delivery: a message that kills the process is delivered
+// MaxAttempts times and not for ever.
 func (m *messages) load(d delivery) ([]queue.Message, error) {
 	m.l.gate.RLock()
 	defer m.l.gate.RUnlock()
@@ -173,7 +174,7 @@ func (m *messages) load(d delivery) ([]queue.Message, error) {
 		s.Message.Attempt = s.attempts
 		msgs = append(msgs, s.Message)
 	}
-	return msgs, m.l.pdb.Apply(batch, pebble.NoSync)
+	return msgs, m.l.pdb.Apply(batch, m.l.syncOptions())
 }
 
 func (m *messages) read(n uint64) (stored, error) {
