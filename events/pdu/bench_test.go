@@ -90,3 +90,12 @@ func BenchmarkClientJSON(b *testing.B) {
 		e.ClientJSON(pdu.ClientFormat{OmitRoomID: true, Unsigned: []byte(`{"age":5}`)})
 	}
 }
+
+func BenchmarkSign(b *testing.B) {
+	e, key := typical(b), specKey(b)
+	for b.Loop() {
+		if _, err := pdu.Sign(e.Version, e.JSON(), "example.org", "ed25519:1", key); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -100,6 +100,19 @@ func (b *Builder) Build(v *roomversion.Version, serverName, keyID string, key ed
 	return e, nil
 }
 
+// Template is the event without hashes and signatures, which make_join,
+// make_leave and make_knock answer and the other server completes.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+func (b *Builder) Template(v *roomversion.Version) (json.RawMessage, error) {
+	content, err := b.content(v)
+	if err != nil {
+		return nil, err
+	}
+	e := &Event{Content: content, Depth: b.Depth, OriginServerTS: b.OriginServerTS, Version: v}
+	return without(e.members(b)), nil
+}
+
 // content is the canonical content, with redacts where it belongs.
 func (b *Builder) content(v *roomversion.Version) ([]byte, error) {
 	raw := b.Content

@@ -326,3 +326,53 @@ func TestBuilderErrorsForClients(t *testing.T) {
 		t.Error("depth is not capped:", err)
 	}
 }
+
+func TestTemplateIsCompletedByTheOtherServer(t *testing.T) {
+	v := version(t, "12")
+	b := message(v)
+	b.Type, b.StateKey, b.Sender, b.Content = "m.room.member", ptr("@bob:b.org"), "@bob:b.org", json.RawMessage(`{"membership":"join"}`)
+	template, err := b.Template(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := pdu.HashAndSign(v, template, "b.org", "ed25519:b", specKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err = pdu.Sign(v, raw, "a.org", "ed25519:a", specKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := pdu.Parse(v, raw)
+	if err != nil || e.Sender != "@bob:b.org" {
+		t.Fatal(err)
+	}
+	for server, key := range map[string]string{"a.org": "ed25519:a", "b.org": "ed25519:b"} {
+		if err := pdu.Verify(v, raw, server, key, public(specKey(t))); err != nil {
+			t.Error(err)
+		}
+	}
+	if ok, err := pdu.CheckHash(v, raw); !ok || err != nil {
+		t.Error("hash:", ok, err)
+	}
+}
+
+func TestSignaturesMayBePaddedOrURLSafe(t *testing.T) {
+	signed, err := pdu.SignJSON([]byte(`{"a":1}`), "x", "ed25519:1", specKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig, _ := canonicaljson.String(canonicaljson.Get(signed, "signatures", "x", "ed25519:1"))
+	for _, form := range []string{sig + "==", strings.NewReplacer("+", "-", "/", "_").Replace(sig)} {
+		raw := []byte(strings.Replace(string(signed), sig, form, 1))
+		if err := pdu.VerifyJSON(raw, "x", "ed25519:1", public(specKey(t))); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := pdu.VerifyJSON([]byte(`{"a":1,"signatures":{"x":{"ed25519:1":"!"}}}`), "x", "ed25519:1", public(specKey(t))); !errors.Is(err, pdu.ErrBadSignature) {
+		t.Error(err)
+	}
+	if err := pdu.VerifyJSON(signed, "x", "ed25519:1", nil); !errors.Is(err, pdu.ErrBadSignature) {
+		t.Error("an empty key verifies:", err)
+	}
+}

@@ -325,3 +325,47 @@ func TestOrderOfStatesDoesNotMatter(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a server sends for auth events, the algorithms end, do not panic, and
+// do not depend on the order of states.
+func FuzzArbitraryGraphs(f *testing.F) {
+	for seed := range int64(20) {
+		f.Add(seed, uint8(seed))
+	}
+	f.Fuzz(func(t *testing.T, seed int64, version uint8) {
+		all := roomversion.All()
+		w := newWorld(t, all[int(version)%len(all)].ID)
+		rng := rand.New(rand.NewSource(seed))
+		base := w.begin("bob", "carol")
+		ids := slices.Sorted(maps.Keys(w.events))
+		for i := range 30 {
+			ids = append(ids, fmt.Sprintf("$e%d:x", i))
+		}
+		ids = append(ids, "$unknown:x")
+		states := []stateres.StateMap{maps.Clone(base), maps.Clone(base), {}}
+		for _, id := range ids[len(base) : len(ids)-1] {
+			user := []string{"@alice:x", "@bob:x", "@carol:x"}[rng.Intn(3)]
+			typ := []string{"m.room.create", "m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.topic"}[rng.Intn(5)]
+			key := []string{"", user}[rng.Intn(2)]
+			content := []string{`{}`, `{"membership":"ban"}`, `{"membership":"join"}`, `{"users":{"@bob:x":100}}`, `{"join_rule":"knock"}`}[rng.Intn(5)]
+			e := w.add(id, typ, key, user, content, int64(rng.Intn(5)), stateres.StateMap{})
+			e.Rejected = rng.Intn(4) == 0
+			for range rng.Intn(6) {
+				e.AuthEvents = append(e.AuthEvents, ids[rng.Intn(len(ids))])
+			}
+			states[rng.Intn(len(states))][e.Key()] = id
+		}
+		one, _, err := stateres.Resolve(w.v, states, w)
+		if err != nil {
+			var missing *stateres.MissingError
+			if !errors.As(err, &missing) {
+				t.Fatal(err)
+			}
+			return
+		}
+		slices.Reverse(states)
+		if two := w.resolve(states...); !maps.Equal(one, two) {
+			t.Fatal("order of states matters")
+		}
+	})
+}
