@@ -50,8 +50,8 @@ func (s *Service) AccountData(ctx context.Context, user, room string) ([]Account
 	return s.accountData(ctx, user, accountDataPre+room+"#")
 }
 
-// AllAccountData returns all account data of the user: the global data first,
-// then that of each room.
+// AllAccountData returns all account data of the user: that of each room, then
+// the global data.
 func (s *Service) AllAccountData(ctx context.Context, user string) ([]AccountData, error) {
 	return s.accountData(ctx, user, accountDataPre)
 }
