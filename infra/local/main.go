@@ -59,7 +59,7 @@ func run(cfg *config.Config) error {
 		return err
 	}
 	server := &http.Server{
-		Handler:           p.Handler,
+		Handler:           thrifty(stop, p.Handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

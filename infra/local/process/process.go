@@ -146,11 +146,21 @@ func (p *Process) run(ctx context.Context, w route.Worker) error {
 // Drain answers the requests that wait, and lets no other wait.
 func (p *Process) Drain() { p.drain() }
 
+// workersGrace is how long workers may take to notice that they are over.
+// Beyond it their calls fail as if the process had been killed, which they must
+// survive anyway.
+const workersGrace = 200 * time.Millisecond
+
 // Close ends the workers and closes the stores. Requests should be over.
 func (p *Process) Close() error {
 	p.drain()
 	p.stop()
-	p.work.Wait()
+	over := make(chan struct{})
+	go func() { p.work.Wait(); close(over) }()
+	select {
+	case <-over:
+	case <-time.After(workersGrace):
+	}
 	return p.Store.Close()
 }
 

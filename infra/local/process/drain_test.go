@@ -1,0 +1,54 @@
+package process
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/virga-im/virga/shared/local"
+)
+
+// A client that waits when the process ends gets the answer of a wait that was
+// in vain, and not an error; a client that goes away gets none.
+func TestDrainingEndsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := local.Open(local.NewMemory().Options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		draining, drain := context.WithCancel(t.Context())
+		w := waiter{db.Wake(), draining}
+		hold := func(ctx context.Context) (woken bool, took time.Duration, err error) {
+			begin := time.Now()
+			ticket, err := w.Arm(ctx, []string{"key"}, begin.Add(time.Minute))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ticket.Release()
+			out, err := ticket.Hold(ctx)
+			return out.Woken, time.Since(begin), err
+		}
+
+		time.AfterFunc(time.Second, func() { _ = db.Wake().Wake(t.Context(), "key") })
+		if woken, took, err := hold(t.Context()); !woken || took != time.Second || err != nil {
+			t.Errorf("a wake: %v after %s, %v", woken, took, err)
+		}
+		if woken, took, err := hold(t.Context()); woken || took != time.Minute || err != nil {
+			t.Errorf("nothing: %v after %s, %v", woken, took, err)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		if _, _, err := hold(gone); err == nil {
+			t.Error("a client that went away was answered")
+		}
+		time.AfterFunc(time.Second, drain)
+		if woken, took, err := hold(t.Context()); woken || took != time.Second || err != nil {
+			t.Errorf("draining: %v after %s, %v", woken, took, err)
+		}
+		if _, took, err := hold(t.Context()); took != 0 || err != nil {
+			t.Errorf("after draining began: waited %s, %v", took, err)
+		}
+	})
+}
