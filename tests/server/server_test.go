@@ -1,11 +1,17 @@
 package server_test
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/tls"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,11 +110,121 @@ func TestBothAPIsAreOnTheTLSListener(t *testing.T) {
 	}
 }
 
-func TestTwoServersCannotShareAFolder(t *testing.T) {
-	s := server.Start(t)
-	out, err := server.Command(t, "-data", s.Dir, "-client-listen", "127.0.0.1:0").CombinedOutput()
-	if err == nil {
-		t.Fatalf("a second server started on %s", s.Dir)
+// TestReadmeMakesAUser runs the request that the README shows to newcomers.
+func TestReadmeMakesAUser(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%s", out)
+	m := regexp.MustCompile(`curl localhost:8008(\S+) -d '(.*)'`).FindSubmatch(b)
+	if m == nil {
+		t.Fatal("README.md shows no curl localhost:8008")
+	}
+	s := server.Start(t)
+	// As curl does it: the body is said to be a form.
+	resp, err := http.Post(s.URL+string(m[1]), "application/x-www-form-urlencoded", bytes.NewReader(m[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(resp.Body)
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
+func TestEachRequestHasALineInTheLog(t *testing.T) {
+	s := server.Start(t)
+	s.Get("/_matrix/client/versions")
+	s.Get("/_matrix/client/v3/account/whoami?access_token=syt_secret")
+	s.Stop()
+	for _, want := range []string{
+		`msg=request method=GET route=getVersions request_id=\w+ status=200 ms=[\d.]+`,
+		`msg=request method=GET route=getTokenOwner request_id=\w+ errcode=M_UNKNOWN_TOKEN status=401 ms=[\d.]+`,
+	} {
+		if !regexp.MustCompile(want).MatchString(s.Log()) {
+			t.Errorf("the log has no line like %s:\n%s", want, s.Log())
+		}
+	}
+	if strings.Contains(s.Log(), "syt_secret") {
+		t.Error("the log has an access token")
+	}
+}
+
+// TestGreetingSaysWhatToDoNext also holds the line that other programs wait for.
+func TestGreetingSaysWhatToDoNext(t *testing.T) {
+	for flags, want := range map[string]string{
+		"-registration open":                 `curl http://127\.0\.0\.1:\d+/_matrix/client/v3/register -d`,
+		"-registration closed":               `start with -registration open`,
+		"-registration-shared-secret s3cret": `register_new_matrix_user -k`,
+		"-federation-listen 127.0.0.1:0":     `  federation API  https://127\.0\.0\.1:\d+ \(certificate: self-signed\)\n`,
+	} {
+		dir := t.TempDir()
+		cmd := server.Command(t, append([]string{"-data", dir, "-client-listen", "127.0.0.1:0"}, strings.Fields(flags)...)...)
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		greeting := ""
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			greeting += lines.Text() + "\n"
+			if strings.Contains(lines.Text(), "^C") {
+				break
+			}
+		}
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("^C: %v", err)
+		}
+		for _, re := range []string{want, `\n  client API      http://127\.0\.0\.1:\d+\n`, `\n  data            ` + regexp.QuoteMeta(dir) + `\n`} {
+			if !regexp.MustCompile(re).MatchString(greeting) {
+				t.Errorf("%s: no %s in\n%s", flags, re, greeting)
+			}
+		}
+		if strings.Contains(greeting, "s3cret") {
+			t.Errorf("the greeting tells the secret:\n%s", greeting)
+		}
+	}
+}
+
+func TestMistakesEndTheStart(t *testing.T) {
+	s := server.Start(t)
+	for args, want := range map[string]string{
+		"-server-name https://example.org":                           "is not a server name",
+		"-config /no/such/file.yaml":                                 "no such file",
+		"-client-listen " + strings.TrimPrefix(s.URL, "http://"):     "address already in use; -client-listen chooses another address",
+		"-client-listen 127.0.0.1:0 -data " + s.Dir:                  "is in use by another process",
+		"-federation-listen 127.0.0.1:0 -tls-cert /no -tls-key /key": "load the certificate",
+	} {
+		if !strings.Contains(args, "-data") {
+			args += " -data " + t.TempDir()
+		}
+		if !strings.Contains(args, "-client-listen") {
+			args += " -client-listen 127.0.0.1:0"
+		}
+		out, err := server.Command(t, strings.Fields(args)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v\n%s", args, err, out)
+		}
+	}
+}
+
+func TestConfigurationFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "virga.yaml")
+	const yaml = "server_name: example.org\npublic_baseurl: https://matrix.example.org/\nturn_uris: [\"turn:a\"]\nturn_shared_secret: x\n"
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := server.Start(t, "-config", file)
+	if _, body := s.Get("/.well-known/matrix/client"); !strings.Contains(body, `"https://matrix.example.org"`) {
+		t.Errorf("well-known: %s", body)
+	}
+	if _, body := s.Get("/"); !strings.Contains(body, "example.org is a Matrix homeserver") {
+		t.Errorf("page: %s", body)
+	}
 }
