@@ -32,16 +32,16 @@ func (s setting) env() string {
 
 // settings is the one list of what can be decided.
 var settings = []setting{
-	{flag: "server-name", value: "name", usage: "the part after the colon of user ids; it cannot be changed later",
+	{flag: "server-name", value: "name", usage: "the part after the colon of user ids, for good; localhost by default",
 		set: func(c *Config, v string) error { c.ServerName = v; return serverName(v) }},
-	{flag: "public-baseurl", value: "url", usage: "where clients reach this server; by default wherever they did",
+	{flag: "public-baseurl", value: "url", usage: "where clients reach this server; by default the HTTP listener, if that is on loopback",
 		set: func(c *Config, v string) error {
 			c.PublicBaseURL = strings.TrimRight(v, "/")
 			return webURL(v)
 		}},
-	{flag: "data", value: "folder", usage: "the folder that holds everything",
+	{flag: "data", value: "folder", usage: "the folder that holds everything; data by default",
 		set: func(c *Config, v string) error { c.Data = v; return notEmpty(v) }},
-	{flag: "client-listen", value: "address", usage: "address of the HTTP listener; port 0 takes a free one",
+	{flag: "client-listen", value: "address", usage: "address of the HTTP listener; 127.0.0.1:8008 by default, and port 0 takes a free one",
 		set: func(c *Config, v string) error { c.ClientListen = v; return address(v) }},
 	{flag: "federation-listen", value: "address", usage: "address of the TLS listener, such as :8448; none by default",
 		set: func(c *Config, v string) error { c.FederationListen = v; return optional(v, address) }},
@@ -49,7 +49,7 @@ var settings = []setting{
 		set: func(c *Config, v string) error { c.TLSCert = v; return nil }},
 	{flag: "tls-key", key: "tls_private_key_path", value: "file", usage: "private key of the TLS listener",
 		set: func(c *Config, v string) error { c.TLSKey = v; return nil }},
-	{flag: "registration", value: "who", usage: "who may make an account: closed, token or open",
+	{flag: "registration", value: "who", usage: "who may make an account: closed (the default), token or open",
 		set: func(c *Config, v string) error {
 			c.Registration = Registration(v)
 			return oneOf(v, "closed", "token", "open")
@@ -63,9 +63,9 @@ var settings = []setting{
 			c.PasswordCost = PasswordCost(v)
 			return oneOf(v, "default", "min")
 		}},
-	{flag: "rate-limits", value: "on|off", usage: "rate limits",
+	{flag: "rate-limits", value: "on|off", usage: "rate limits; on by default",
 		set: func(c *Config, v string) error { return onOff(&c.RateLimits, v) }},
-	{flag: "presence", value: "on|off", usage: "presence", pending: true,
+	{flag: "presence", value: "on|off", usage: "presence; on by default", pending: true,
 		set: func(c *Config, v string) error { return onOff(&c.Presence, v) }},
 	{flag: "federation-ca", key: "federation_custom_ca_list", value: "file", usage: "certificates to trust in federation besides the system's", pending: true,
 		set: func(c *Config, v string) error { c.FederationCA = v; return nil }},
@@ -75,7 +75,7 @@ var settings = []setting{
 		set: func(c *Config, v string) error { return onOff(&c.AllowPrivateAddresses, v) }},
 	{flag: "appservice-dir", value: "folder", usage: "folder of registrations of application services", pending: true,
 		set: func(c *Config, v string) error { c.AppserviceDir = v; return nil }},
-	{flag: "max-upload-size", value: "size", usage: "largest upload, such as 50M", pending: true,
+	{flag: "max-upload-size", value: "size", usage: "largest upload; 50M by default", pending: true,
 		set: func(c *Config, v string) error { return size(&c.MaxUploadSize, v) }},
 	{flag: "url-previews", key: "url_preview_enabled", value: "on|off", usage: "previews of the pages that users mention", pending: true,
 		set: func(c *Config, v string) error { return onOff(&c.URLPreviews, v) }},
@@ -85,7 +85,7 @@ var settings = []setting{
 		set: func(c *Config, v string) error { c.TURNURIs = list(v); return each(v, turnURI) }},
 	{flag: "turn-shared-secret", value: "secret", usage: "secret that the TURN servers know",
 		set: func(c *Config, v string) error { c.TURNSharedSecret = v; return nil }},
-	{flag: "turn-user-lifetime", value: "duration", usage: "how long TURN credentials are valid",
+	{flag: "turn-user-lifetime", value: "duration", usage: "how long TURN credentials are valid; 24h by default",
 		set: func(c *Config, v string) error { return duration(&c.TURNUserLifetime, v) }},
 	{flag: "support-page", value: "url", usage: "page that helps users of this server",
 		set: func(c *Config, v string) error { c.SupportPage = v; return optional(v, webURL) }},
@@ -93,7 +93,7 @@ var settings = []setting{
 		set: func(c *Config, v string) error { c.SupportEmail = v; return nil }},
 	{flag: "support-mxid", value: "user id", usage: "user id of the administrator",
 		set: func(c *Config, v string) error { c.SupportMXID = v; return nil }},
-	{flag: "log-level", value: "level", usage: "least level that is logged: debug, info, warn or error",
+	{flag: "log-level", value: "level", usage: "least level that is logged: debug, info (the default), warn or error",
 		set: func(c *Config, v string) error { return level(&c.LogLevel, v) }},
 }
 

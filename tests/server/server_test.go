@@ -194,11 +194,15 @@ func TestGreetingSaysWhatToDoNext(t *testing.T) {
 
 func TestMistakesEndTheStart(t *testing.T) {
 	s := server.Start(t)
+	stopped := server.Start(t)
+	stopped.Stop()
+	given := stopped.Dir
 	for args, want := range map[string]string{
 		"-server-name https://example.org":                           "is not a server name",
 		"-config /no/such/file.yaml":                                 "no such file",
 		"-client-listen " + strings.TrimPrefix(s.URL, "http://"):     "address already in use; -client-listen chooses another address",
 		"-client-listen 127.0.0.1:0 -data " + s.Dir:                  "is in use by another process",
+		"-server-name other.example.org -data " + given:              "is that of the server name localhost, not of other.example.org",
 		"-federation-listen 127.0.0.1:0 -tls-cert /no -tls-key /key": "load the certificate",
 	} {
 		if !strings.Contains(args, "-data") {

@@ -7,8 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,6 +72,11 @@ func Open(o Options) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Store.FS == nil {
+		if err := claim(o.Store.Dir, o.Config.ServerName); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
 	routes := api.Routes()
 	server, err := home.New(home.Options{
 		Config: o.Config,
@@ -110,6 +119,22 @@ func Open(o Options) (*Process, error) {
 		})
 	}
 	return p, nil
+}
+
+// claim writes the server name into the folder, or checks that it is the one of
+// all starts: accounts and rooms are of one name, and useless under another.
+func claim(dir, serverName string) error {
+	file := filepath.Join(dir, "server_name")
+	b, err := os.ReadFile(file)
+	switch was := strings.TrimSpace(string(b)); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && was == "": // killed while it was written
+		return os.WriteFile(file, []byte(serverName+"\n"), 0o600)
+	case err != nil:
+		return err
+	case was != serverName:
+		return fmt.Errorf("the data folder %s is that of the server name %s, not of %s: choose another folder with -data, or keep the name", dir, was, serverName)
+	}
+	return nil
 }
 
 // run runs a worker whenever its trigger fires, until ctx ends.
