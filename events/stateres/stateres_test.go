@@ -270,6 +270,8 @@ func (w *world) random(rng *rand.Rand, steps int, merged func([]stateres.StateMa
 			delete(w.events, id)
 			continue
 		}
+		// Another server may have given us, as state, what we rejected.
+		e.Rejected = rng.Intn(8) == 0
 		heads = append(heads, head{after(s, e)})
 		if len(heads) > 6 {
 			heads = slices.Delete(heads, 0, 1)
