@@ -107,7 +107,7 @@ func (s *Service) SetAccountData(ctx context.Context, user, room, typ string, co
 	if err != nil {
 		return err
 	}
-	if _, err := s.opt.DB.Write(ctx, w); err != nil {
+	if err := s.write(ctx, w); err != nil {
 		return fmt.Errorf("write account data of %s: %w", user, err)
 	}
 	return s.announce(ctx, user, room, typ)
@@ -139,7 +139,7 @@ func (s *Service) UpdateAccountData(ctx context.Context, user, room, typ string,
 		} else {
 			w = w.If(store.NotExists())
 		}
-		_, err = s.opt.DB.Write(ctx, w)
+		err = s.write(ctx, w)
 		if store.Failed(err) != nil {
 			continue
 		}

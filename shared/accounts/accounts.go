@@ -26,8 +26,8 @@
 //     kept for interactionTTL. Losing it makes a client start the dialogue again.
 //   - N#hash / N: a nonce of registration by shared secret, for nonceTTL.
 //   - G / hash: a registration token, ≤ 1 KB. They share a partition, being few.
-//   - F#user / F: the failed logins of a user, for failureWindow. Losing it
-//     gives a guesser a few more guesses.
+//   - F#limit#who / F: how often somebody did what is limited, for the window of
+//     the limit. Losing it gives a guesser a few more guesses.
 package accounts
 
 import (
@@ -166,12 +166,23 @@ func (s *Service) IsLocal(user string) bool { return id.Server(user) == s.opt.Se
 // maxTries bounds how often a transaction is tried while others are in its way.
 const maxTries = 8
 
-// transact is store.DB.Transact, tried again while nothing was written because
-// another transaction was in the way or the store is busy.
+// transact and write are those of store.DB, tried again while nothing was written
+// because a transaction was in the way or the store is busy.
 func (s *Service) transact(ctx context.Context, ws ...store.Write) error {
+	return s.again(ctx, func() error { return s.opt.DB.Transact(ctx, ws...) })
+}
+
+func (s *Service) write(ctx context.Context, w store.Write) error {
+	return s.again(ctx, func() error {
+		_, err := s.opt.DB.Write(ctx, w)
+		return err
+	})
+}
+
+func (s *Service) again(ctx context.Context, f func() error) error {
 	pause := 10 * time.Millisecond
 	for try := 1; ; try++ {
-		err := s.opt.DB.Transact(ctx, ws...)
+		err := f()
 		if try == maxTries || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrThrottled) {
 			return err
 		}

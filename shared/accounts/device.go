@@ -123,7 +123,7 @@ func (s *Service) SetDeviceName(ctx context.Context, user, device, name string) 
 	if err := checkDeviceName(name); err != nil {
 		return err
 	}
-	_, err := s.opt.DB.Write(ctx, store.Update(store.Users, deviceKey(user, device)).Set("n", name).If(store.Exists()))
+	err := s.write(ctx, store.Update(store.Users, deviceKey(user, device)).Set("n", name).If(store.Exists()))
 	if store.Failed(err) != nil {
 		return mxerr.NotFound("You have no device %q.", device)
 	}

@@ -200,7 +200,7 @@ func (s *Service) tryStage(ctx context.Context, op Operation, p *proof, auth *Au
 // keep writes what the session has shown. Of two requests that complete a stage
 // at once one gets errRaced, and finds the other's stage when it begins anew.
 func (s *Service) keep(ctx context.Context, p *proof) error {
-	_, err := s.opt.DB.Write(ctx, p.write(s.opt.Clock.Now()))
+	err := s.write(ctx, p.write(s.opt.Clock.Now()))
 	if store.Failed(err) != nil {
 		return errRaced
 	}

@@ -39,7 +39,7 @@ func (s *Service) EnsureRegistrationToken(ctx context.Context, token string, use
 	}
 	row := invitation{Limited: uses > 0, Left: uses, Until: millis(until), Created: millis(s.opt.Clock.Now())}
 	w := store.Put(store.Tokens, invitationKey(hashKey(token)), store.Encode(row)).If(store.NotExists())
-	if _, err := s.opt.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
+	if err := s.write(ctx, w); err != nil && store.Failed(err) == nil {
 		return fmt.Errorf("write registration token: %w", err)
 	}
 	return nil

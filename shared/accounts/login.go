@@ -67,8 +67,17 @@ func (s *Service) LoginWithPassword(ctx context.Context, req Login) (Credentials
 		return Credentials{}, err
 	}
 	// The password must still be the account's when the device is logged in.
-	unchanged := store.Check(store.Users, accountKey(user), store.Equal("pw", a.Password)).If(store.Absent("x"))
-	return s.logIn(ctx, user, a, req.Device, unchanged)
+	still := store.Equal("pw", a.Password)
+	w := store.Check(store.Users, accountKey(user), still)
+	if foreign(a.Password) {
+		// This is the moment to keep it as we do.
+		phc, err := s.hashPassword(ctx, req.Password)
+		if err != nil {
+			return Credentials{}, err
+		}
+		w = store.Update(store.Users, accountKey(user)).Set("pw", phc).If(still)
+	}
+	return s.logIn(ctx, user, a, req.Device, w.If(store.Absent("x")))
 }
 
 // identify returns the user id that an identifier names, existing or not.
@@ -108,7 +117,7 @@ func (s *Service) checkLogin(ctx context.Context, user, password string) (accoun
 	if len(password) > maxPassword || !id.ValidUser(user) {
 		return account{}, wrongLogin()
 	}
-	if err := s.countAttempt(ctx, user); err != nil {
+	if err := s.count(ctx, loginFailures, user); err != nil {
 		return account{}, err
 	}
 	a, _, err := s.account(ctx, user)
@@ -124,57 +133,7 @@ func (s *Service) checkLogin(ctx context.Context, user, password string) (accoun
 	case a.Deactivated:
 		return account{}, mxerr.New(http.StatusForbidden, "M_USER_DEACTIVATED", "This account was deactivated.")
 	}
-	return a, s.forgetAttempts(ctx, user)
-}
-
-// A user may fail maxFailures times in a failureWindow.
-const (
-	maxFailures   = 10
-	failureWindow = 5 * time.Minute
-)
-
-func attemptsKey(user string) store.Key { return store.Key{Part: "F#" + user, Sort: "F"} }
-
-// countAttempt counts an attempt before it is made, so that many at once are not
-// more than many in a row; a successful one sets the count to zero again.
-func (s *Service) countAttempt(ctx context.Context, user string) error {
-	if s.opt.NoLimits {
-		return nil
-	}
-	now := s.opt.Clock.Now()
-	until := now.Add(failureWindow)
-	key := attemptsKey(user)
-	for {
-		// Rows live a little longer than they count.
-		_, err := s.opt.DB.Write(ctx, store.Update(store.Tokens, key).Add("n", 1).
-			If(store.Less("n", int64(maxFailures)), store.Greater("until", millis(now))))
-		f := store.Failed(err)
-		if f == nil {
-			return err
-		}
-		was := f.Failed[0]
-		if was.Exists() && was.Int("until") > millis(now) {
-			return mxerr.LimitExceeded(time.UnixMilli(was.Int("until")).Sub(now))
-		}
-		// No attempt is counted in a window that has not ended: begin one.
-		w := store.Put(store.Tokens, key, store.Attrs{"n": int64(1), "until": millis(until)}).Until(until.Add(time.Minute))
-		if was.Exists() {
-			w = w.If(store.Equal("until", was.Int("until")))
-		} else {
-			w = w.If(store.NotExists())
-		}
-		if _, err := s.opt.DB.Write(ctx, w); store.Failed(err) == nil {
-			return err
-		}
-	}
-}
-
-func (s *Service) forgetAttempts(ctx context.Context, user string) error {
-	if s.opt.NoLimits {
-		return nil
-	}
-	_, err := s.opt.DB.Write(ctx, store.Delete(store.Tokens, attemptsKey(user)))
-	return err
+	return a, s.forget(ctx, loginFailures, user)
 }
 
 // tokens are the first tokens of a session.

@@ -52,7 +52,7 @@ func (s *Service) hashPassword(ctx context.Context, password string) (string, er
 // an Argon2id PHC string, or a bcrypt hash that was brought from another server.
 // Without a hash it takes as long, and is false.
 func (s *Service) checkPassword(ctx context.Context, phc, password string) (bool, error) {
-	if strings.HasPrefix(phc, "$2") {
+	if foreign(phc) {
 		release, err := s.hashSlot(ctx)
 		if err != nil {
 			return false, err
@@ -71,6 +71,9 @@ func (s *Service) checkPassword(ctx context.Context, phc, password string) (bool
 	key, err := s.argon2id(ctx, password, salt, c, uint32(len(want)))
 	return err == nil && subtle.ConstantTimeCompare(key, want) == 1, err
 }
+
+// foreign reports whether a hash is a bcrypt hash.
+func foreign(phc string) bool { return strings.HasPrefix(phc, "$2") }
 
 func parsePHC(phc string) (c cost, salt, key []byte, err error) {
 	bad := func(why string) (cost, []byte, []byte, error) {

@@ -143,7 +143,7 @@ func (s *Service) changeProfile(ctx context.Context, user string, change func(Pr
 			return err
 		}
 		row.Version++
-		_, err = s.opt.DB.Write(ctx, store.Put(store.Users, profileKey(user), store.Encode(row)).If(store.Equal("v", was)))
+		err = s.write(ctx, store.Put(store.Users, profileKey(user), store.Encode(row)).If(store.Equal("v", was)))
 		if store.Failed(err) == nil {
 			return err
 		}

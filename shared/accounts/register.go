@@ -22,6 +22,8 @@ type Registration struct {
 	// InhibitLogin makes an account without logging a device in.
 	InhibitLogin bool
 	Device       DeviceRequest
+	// Address is where the request comes from, for the limit; empty for none.
+	Address string `json:"-"`
 }
 
 // registered is how an interactive session ended in an account. It answers the
@@ -63,6 +65,7 @@ func (s *Service) Register(ctx context.Context, req Registration, auth *AuthData
 	if err := s.registrationAllowed(); err != nil {
 		return Credentials{}, err
 	}
+	counted := req.Address == ""
 	for range maxTries {
 		op := s.registers()
 		p, err := s.resume(ctx, op, auth)
@@ -84,6 +87,12 @@ func (s *Service) Register(ctx context.Context, req Registration, auth *AuthData
 			continue
 		case err != nil:
 			return Credentials{}, err
+		}
+		if !counted {
+			if err := s.count(ctx, registrations, req.Address); err != nil {
+				return Credentials{}, err
+			}
+			counted = true
 		}
 		n, err := s.newAccount(ctx, user, req, account{})
 		if err != nil {

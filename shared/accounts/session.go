@@ -179,7 +179,7 @@ func (s *Service) readSession(ctx context.Context, name string) (store.Item, err
 // returns the row as it is.
 func (s *Service) replaceSession(ctx context.Context, name string, was, row sessionRow) (bool, store.Item, error) {
 	row.Version = was.Version + 1
-	_, err := s.opt.DB.Write(ctx, store.Put(store.Tokens, sessionKey(name), store.Encode(row)).If(store.Equal("v", was.Version)))
+	err := s.write(ctx, store.Put(store.Tokens, sessionKey(name), store.Encode(row)).If(store.Equal("v", was.Version)))
 	if f := store.Failed(err); f != nil {
 		return false, f.Failed[0], nil
 	}

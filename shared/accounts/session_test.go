@@ -281,6 +281,9 @@ func TestPasswords(t *testing.T) {
 	if _, err := w.LoginWithPassword(w.ctx, accounts.Login{User: "alice", Password: "from synapse"}); err != nil {
 		t.Errorf("with a bcrypt hash: %v", err)
 	}
+	if it, _ = w.db.Get(w.ctx, store.Ref{Table: store.Users, Key: key}, store.Consistent); !strings.HasPrefix(it.Str("pw"), "$argon2id$") {
+		t.Errorf("after a login the password is still kept as %q", it.Str("pw"))
+	}
 	if _, err := w.db.Write(w.ctx, store.Update(store.Users, key).Set("x", true)); err != nil {
 		t.Fatal(err)
 	}
@@ -318,6 +321,22 @@ func TestGuessingPasswordsIsLimitedByUser(t *testing.T) {
 			w.login("alice", accounts.DeviceRequest{})
 		}
 	})
+}
+
+func TestRegistrationsAreLimitedByAddress(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	req := accounts.Registration{Password: "sesame", Address: "192.0.2.1"}
+	for range 60 {
+		if _, err := w.Register(w.ctx, req, dummy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := w.Register(w.ctx, req, dummy)
+	wants(t, err, "M_LIMIT_EXCEEDED")
+	req.Address = "192.0.2.2"
+	if _, err := w.Register(w.ctx, req, dummy); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestInteractiveSessions(t *testing.T) {

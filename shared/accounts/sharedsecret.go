@@ -54,7 +54,7 @@ func (s *Service) RegistrationNonce(ctx context.Context) (string, error) {
 	nonce := hex.EncodeToString(n[:])
 	until := s.opt.Clock.Now().Add(nonceTTL)
 	w := store.Put(store.Tokens, nonceKey(nonce), store.Attrs{"until": millis(until)}).Until(until).If(store.NotExists())
-	_, err = s.opt.DB.Write(ctx, w)
+	err = s.write(ctx, w)
 	return nonce, err
 }
 

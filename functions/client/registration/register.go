@@ -42,7 +42,7 @@ type registerResponse struct {
 	HomeServer string `json:"home_server"`
 }
 
-func serveRegister(ctx context.Context, s *accounts.Service, _ route.Caller, req *registerRequest) (*registerResponse, error) {
+func serveRegister(ctx context.Context, s *accounts.Service, c route.Caller, req *registerRequest) (*registerResponse, error) {
 	switch req.Kind {
 	case "", "user":
 	case "guest":
@@ -50,14 +50,15 @@ func serveRegister(ctx context.Context, s *accounts.Service, _ route.Caller, req
 	default:
 		return nil, mxerr.InvalidParam("There are accounts of the kinds \"user\" and \"guest\", not %q.", req.Kind)
 	}
-	c, err := s.Register(ctx, accounts.Registration{
+	made, err := s.Register(ctx, accounts.Registration{
 		Username:     req.Username,
 		Password:     req.Password,
 		InhibitLogin: req.InhibitLogin,
 		Device:       accounts.DeviceRequest{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Refresh: req.RefreshToken},
+		Address:      c.IP,
 	}, req.Auth)
 	if err != nil {
 		return nil, err
 	}
-	return &registerResponse{c, id.Server(c.UserID)}, nil
+	return &registerResponse{made, id.Server(made.UserID)}, nil
 }
