@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -217,6 +218,9 @@ func queryInput(q store.Query) (*dynamodb.QueryInput, error) {
 		if !utf8.ValidString(s) {
 			return nil, fmt.Errorf("bound %q: not UTF-8", s)
 		}
+	}
+	if q.Part == "" {
+		return nil, errors.New("the partition key is empty")
 	}
 	if q.To != "" && q.From > q.To {
 		return nil, nil

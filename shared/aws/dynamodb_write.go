@@ -171,6 +171,10 @@ func (d *db) prepare(w store.Write) (p prepared, err error) {
 	if p.condition, err = e.condition(w.Cond); err != nil {
 		return p, err
 	}
+	if w.Op == store.OpCheck && p.condition == nil {
+		// A check must have a condition; this one always holds.
+		p.condition = sdk.String("attribute_exists(" + e.name(store.PartAttr) + ") OR attribute_not_exists(" + e.name(store.PartAttr) + ")")
+	}
 	p.names, p.values = e.names, e.values
 	return p, nil
 }

@@ -1,0 +1,234 @@
+package aws
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/aws/aws-lambda-go/events"
+)
+
+// The headers that the front door sets, after it removed all others that begin
+// with X-Virga-. Functions do not see them.
+const (
+	// URIHeader holds the path and query as the client sent them. The gateway
+	// decodes both, while signatures of servers cover each byte.
+	URIHeader = "X-Virga-Uri"
+	// IPHeader holds the address of the client.
+	IPHeader = "X-Virga-Ip"
+	// SecretHeader proves that a request came through the door.
+	SecretHeader = "X-Virga-Secret"
+)
+
+// Door says when a request's headers of the front door are believed. Where they
+// are not, a request has the gateway's idea of its URI and address. The zero
+// value never believes them.
+type Door struct {
+	// Secret is what the door sends in SecretHeader.
+	Secret string
+	// Open believes whoever sends the headers. It is for a stack whose door has
+	// no secret; who finds its gateway's own address can choose the address that
+	// rate limits see.
+	Open bool
+}
+
+func (d Door) believes(e *events.APIGatewayV2HTTPRequest) bool {
+	return d.Open || d.Secret != "" &&
+		subtle.ConstantTimeCompare([]byte(e.Headers[lowerSecretHeader]), []byte(d.Secret)) == 1
+}
+
+// The gateway writes the names of headers in lower case.
+var (
+	lowerURIHeader    = strings.ToLower(URIHeader)
+	lowerIPHeader     = strings.ToLower(IPHeader)
+	lowerSecretHeader = strings.ToLower(SecretHeader)
+)
+
+// HTTP makes an Invocation, of an HTTP API or a function URL, of a handler. The
+// request has the client's address as RemoteAddr, and a context that ends a
+// little before Lambda would end the process. Headers that were sent more than
+// once arrive joined by commas, as the gateway does it.
+func HTTP(d Door, h http.Handler) Invocation {
+	return func(ctx context.Context, event []byte) (answer []byte, err error) {
+		var e events.APIGatewayV2HTTPRequest
+		if err := json.Unmarshal(event, &e); err != nil {
+			return nil, fmt.Errorf("event of a gateway: %w", err)
+		}
+		ctx, cancel := inTime(ctx)
+		defer cancel()
+		w := &recorder{header: http.Header{}}
+		req, err := d.request(ctx, &e)
+		if err != nil {
+			// What net/http answers to a request line that it cannot read.
+			http.Error(w, "400 Bad Request", http.StatusBadRequest)
+			return w.answer(e.RequestContext.HTTP.Method)
+		}
+		defer func() {
+			if p := recover(); p == http.ErrAbortHandler {
+				answer, err = nil, fmt.Errorf("%s %s: the answer was broken off", req.Method, e.RouteKey)
+			} else if p != nil {
+				panic(p)
+			}
+		}()
+		h.ServeHTTP(w, req)
+		return w.answer(req.Method)
+	}
+}
+
+func (d Door) request(ctx context.Context, e *events.APIGatewayV2HTTPRequest) (*http.Request, error) {
+	uri, ip := requestURI(e), e.RequestContext.HTTP.SourceIP
+	if d.believes(e) {
+		if v := e.Headers[lowerURIHeader]; strings.HasPrefix(v, "/") {
+			uri = v
+		}
+		if v := e.Headers[lowerIPHeader]; v != "" {
+			ip = v
+		}
+	}
+	// Two slashes would begin a host name; the path is all there is here.
+	u, err := url.ParseRequestURI("http://host" + uri)
+	if err != nil {
+		return nil, err
+	}
+	u.Scheme, u.Host = "", ""
+	body := []byte(e.Body)
+	if e.IsBase64Encoded {
+		if body, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, e.RequestContext.HTTP.Method, "/", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.RequestURI, req.RemoteAddr = u, uri, net.JoinHostPort(ip, "0")
+	for name, value := range e.Headers {
+		if strings.HasPrefix(name, "x-virga-") {
+			continue
+		}
+		req.Header.Set(name, value)
+	}
+	if len(e.Cookies) > 0 {
+		req.Header.Set("Cookie", strings.Join(e.Cookies, "; "))
+	}
+	if req.Host = req.Header.Get("Host"); req.Host == "" {
+		req.Host = e.RequestContext.DomainName
+	}
+	req.Header.Del("Host") // as net/http does
+	return req, nil
+}
+
+// requestURI is the URI as the gateway tells it. An HTTP API has decoded the
+// path and a function URL has not, so a path that is no valid escaped one is
+// taken as decoded.
+func requestURI(e *events.APIGatewayV2HTTPRequest) string {
+	u := url.URL{Path: e.RawPath}
+	if path, err := url.PathUnescape(e.RawPath); err == nil {
+		if escaped := (&url.URL{Path: path, RawPath: e.RawPath}); escaped.EscapedPath() == e.RawPath {
+			u = *escaped
+		}
+	}
+	uri := u.EscapedPath()
+	if e.RawQueryString != "" {
+		uri += "?" + e.RawQueryString
+	}
+	return uri
+}
+
+// recorder is the ResponseWriter of an Invocation.
+type recorder struct {
+	header http.Header
+	sent   http.Header // a copy of header as it was when the status was written
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (w *recorder) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status, w.sent = status, w.header.Clone()
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *recorder) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}
+
+// httpAnswer is the payload format 2.0 of an answer.
+type httpAnswer struct {
+	StatusCode      int               `json:"statusCode"`
+	Headers         map[string]string `json:"headers,omitempty"`
+	Cookies         []string          `json:"cookies,omitempty"`
+	Body            string            `json:"body,omitempty"`
+	IsBase64Encoded bool              `json:"isBase64Encoded,omitempty"`
+}
+
+// maxAnswer is the largest payload that Lambda returns.
+const maxAnswer = 6 << 20
+
+func (w *recorder) answer(method string) ([]byte, error) {
+	w.WriteHeader(http.StatusOK)
+	a := httpAnswer{StatusCode: w.status, Headers: map[string]string{}}
+	body := w.body.Bytes()
+	bodyless := method == http.MethodHead || w.status == http.StatusNoContent || w.status == http.StatusNotModified
+	if len(body) > 0 && w.sent.Get("Content-Type") == "" {
+		w.sent.Set("Content-Type", http.DetectContentType(body))
+	}
+	for name, values := range w.sent {
+		switch name {
+		case "Set-Cookie":
+			a.Cookies = values
+		case "Content-Length": // the gateway counts
+		default:
+			a.Headers[name] = strings.Join(values, ", ")
+		}
+	}
+	switch {
+	case bodyless:
+	case utf8.Valid(body):
+		a.Body = string(body)
+	default:
+		a.Body, a.IsBase64Encoded = base64.StdEncoding.EncodeToString(body), true
+	}
+	payload, err := a.payload()
+	if err != nil || len(payload) <= maxAnswer {
+		return payload, err
+	}
+	// Lambda would refuse it with words that tell a client nothing.
+	return httpAnswer{
+		StatusCode: http.StatusInternalServerError,
+		Headers:    a.withType("application/json"),
+		Body:       fmt.Sprintf(`{"errcode":"M_TOO_LARGE","error":"The answer has %d bytes, more than this server can send at once."}`, len(body)),
+	}.payload()
+}
+
+// withType returns the headers, CORS among them, for a body of another type.
+func (a httpAnswer) withType(contentType string) map[string]string {
+	a.Headers["Content-Type"] = contentType
+	delete(a.Headers, "Content-Encoding")
+	return a.Headers
+}
+
+// payload encodes without the escapes of HTML, which would be six bytes each.
+func (a httpAnswer) payload() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(a); err != nil {
+		return nil, fmt.Errorf("encode an answer: %w", err)
+	}
+	return b.Bytes(), nil
+}
