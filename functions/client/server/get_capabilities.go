@@ -5,6 +5,7 @@ import (
 
 	"github.com/virga-im/virga/events/roomversion"
 	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
 )
 
@@ -43,10 +44,8 @@ func serveGetCapabilities(_ context.Context, about *home.Self, _ route.Caller, _
 	c := &resp.Capabilities
 	c.RoomVersions.Default = roomversion.Default
 	c.RoomVersions.Available = map[string]string{}
-	for _, v := range roomversion.All() {
-		if creatable[v.ID] {
-			c.RoomVersions.Available[v.ID] = "stable"
-		}
+	for _, v := range rooms.CreatableVersions() {
+		c.RoomVersions.Available[v] = "stable"
 	}
 	// Absent, most of these would be taken for enabled.
 	serves := func(operation string) capability { return capability{about.Serves[operation]} }
@@ -58,6 +57,3 @@ func serveGetCapabilities(_ context.Context, about *home.Self, _ route.Caller, _
 	c.GetLoginToken = serves("generateLoginToken")
 	return resp, nil
 }
-
-// creatable are the room versions of which rooms can be created here.
-var creatable = map[string]bool{"11": true, "12": true}
