@@ -7,8 +7,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"testing"
+	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/johannesboyne/gofakes3"
@@ -36,15 +38,18 @@ func missing(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// Config returns the SDK's configuration for a server on loopback. It fits
-// aws.Options.
+// Config returns the SDK's configuration for a server on loopback, with pauses
+// that are shorter than in earnest. It fits aws.Options.
 func Config(endpoint string) func() (sdk.Config, error) {
 	return func() (sdk.Config, error) {
 		return sdk.Config{
 			Region:       "us-east-1",
 			Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
 			BaseEndpoint: &endpoint,
-			HTTPClient:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
+			Retryer: func() sdk.Retryer {
+				return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = 10 * time.Millisecond })
+			},
+			HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
 		}, nil
 	}
 }
