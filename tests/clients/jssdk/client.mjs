@@ -1,0 +1,120 @@
+// Users of matrix-js-sdk, told what to do by the Go test on standard input and
+// telling it what they see on standard output, one JSON object per line; see
+// program_test.go. Usage: node client.mjs <URL of the homeserver>
+
+import { createInterface } from "node:readline";
+import * as sdk from "matrix-js-sdk";
+import { ClientEvent, SyncState } from "matrix-js-sdk";
+
+// Standard output belongs to the test, so the SDK logs to standard error.
+for (const method of ["debug", "info", "log", "trace"]) console[method] = console.error;
+
+// The SDK asks for Node 22; this is all that it misses in Node 20.
+Promise.withResolvers ??= function () {
+  const all = {};
+  all.promise = new this((resolve, reject) => Object.assign(all, { resolve, reject }));
+  return all;
+};
+
+const baseUrl = process.argv[2];
+const users = new Map(); // name in the test → MatrixClient
+
+const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
+
+// The acts of a user. Each gets the user's client and the arguments of the test.
+const acts = {
+  async register(_, { user, password }) {
+    const anonymous = sdk.createClient({ baseUrl });
+    const request = { username: user, password, initial_device_display_name: "js-sdk" };
+    let session;
+    try {
+      await anonymous.registerRequest(request);
+      throw new Error("the server registers without asking for m.login.dummy");
+    } catch (err) {
+      if (!err.data?.flows?.some((flow) => flow.stages.join() === "m.login.dummy")) throw err;
+      session = err.data.session;
+    }
+    const auth = { type: "m.login.dummy", session };
+    return become(this.as, await anonymous.registerRequest({ ...request, auth }));
+  },
+
+  async login(_, { user, password }) {
+    const anonymous = sdk.createClient({ baseUrl });
+    const identifier = { type: "m.id.user", user };
+    return become(this.as, await anonymous.loginRequest({ type: "m.login.password", identifier, password }));
+  },
+
+  logout: (client) => client.logout(),
+  whoami: (client) => client.whoami(),
+
+  // sync answers when the first /sync has been processed. After stop it goes on
+  // from where it was.
+  sync: (client) =>
+    new Promise((resolve, reject) => {
+      client.on(ClientEvent.Sync, (state, _, data) => {
+        if (state === SyncState.Prepared) resolve();
+        if (state === SyncState.Error) reject(data.error);
+        // The SDK waits for some seconds before it looks whether the server is back.
+        if (state === SyncState.Reconnecting) setTimeout(() => client.retryImmediately(), 50);
+      });
+      client.startClient({ initialSyncLimit: 50 }).catch(reject);
+    }),
+
+  stop(client) {
+    client.stopClient();
+    client.removeAllListeners(ClientEvent.Sync);
+  },
+
+  createRoom: (client, { content }) => client.createRoom(content),
+  invite: (client, { room, user }) => client.invite(room, user),
+  join: (client, { room }) => client.joinRoom(room),
+  leave: (client, { room }) => client.leave(room),
+  kick: (client, { room, user, reason }) => client.kick(room, user, reason),
+  ban: (client, { room, user, reason }) => client.ban(room, user, reason),
+  unban: (client, { room, user }) => client.unban(room, user),
+
+  send(client, { room, body, txn }) {
+    const timeline = client.getRoom(room);
+    const unsent = timeline?.getLiveTimeline().getEvents().find((event) => event.getTxnId() === txn);
+    if (unsent) return client.resendEvent(unsent, timeline);
+    return client.sendMessage(room, null, { msgtype: "m.text", body }, txn);
+  },
+
+  redact: (client, { room, event, reason }) => client.redactEvent(room, event, undefined, { reason }),
+  setName: (client, { name }) => client.setDisplayName(name),
+
+  // The rest is what the SDK made of all that it has seen.
+
+  timeline: (client, { room }) =>
+    client
+      .getRoom(room)
+      .getLiveTimeline()
+      .getEvents()
+      .map((event) => ({ event_id: event.getId(), type: event.getType(), body: event.getContent().body, redacted: event.isRedacted() })),
+
+  members: (client, { room }) =>
+    client
+      .getRoom(room)
+      .getMembers()
+      .map((member) => ({ user_id: member.userId, membership: member.membership, name: member.rawDisplayName })),
+};
+
+function become(name, { user_id: userId, device_id: deviceId, access_token: accessToken }) {
+  const client = sdk.createClient({ baseUrl, userId, deviceId, accessToken });
+  users.set(name, client);
+  client.on(ClientEvent.Event, (event) => {
+    if (event.getRoomId()) say({ as: name, saw: event.getEffectiveEvent() });
+  });
+  return { user_id: userId, device_id: deviceId };
+}
+
+const lines = createInterface({ input: process.stdin });
+lines.on("line", async (line) => {
+  const { id, as, act, ...rest } = JSON.parse(line);
+  try {
+    say({ id, result: (await acts[act].call({ as }, users.get(as), rest)) ?? {} });
+  } catch (err) {
+    say({ id, error: { errcode: err.errcode, status: err.httpStatus, message: String(err.stack ?? err) } });
+  }
+});
+lines.on("close", () => process.exit());
