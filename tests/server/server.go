@@ -54,6 +54,9 @@ func Start(t testing.TB, flags ...string) *Server {
 	s.start()
 	t.Cleanup(func() {
 		s.Kill()
+		if strings.Contains(s.log.String(), "WARNING: DATA RACE") {
+			t.Error("the server has a data race")
+		}
 		if t.Failed() {
 			t.Logf("log of the server:\n%s", s.log)
 		}
@@ -104,6 +107,9 @@ func (s *Server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(Binary(s.t), s.flags...)
 	s.cmd.Stderr = s.log
+	if RaceEnabled { // the detector would delay every exit by a second
+		s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	}
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
