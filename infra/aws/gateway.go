@@ -1,0 +1,188 @@
+package main
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigatewayv2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfront"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/virga-im/virga/shared/route"
+)
+
+// door is the way in: gateways that find the function of a request, and the
+// distribution in front of them.
+//
+// The place for the secret between the two is OriginCustomHeaders of addAPI. As
+// long as it is empty, functions cannot know that a request came this way; what
+// that means is in the comment of main.go.
+type door struct {
+	distribution awscloudfront.CfnDistribution
+	host, url    *string
+}
+
+// addDoor adds the gateways and the distribution. The gateways know functions
+// by name alone, so that functions may be told the name of the distribution.
+func (s *stack) addDoor(functions []*function) (*door, error) {
+	var client, admin []*function
+	var routes []route.Route
+	for _, f := range functions {
+		routes = append(routes, f.routes...)
+		switch {
+		case f.worker != nil:
+		case f.handler == handlerUnknown:
+			client, admin = append(client, f), append(admin, f)
+		case isAdmin(f.routes[0]):
+			admin = append(admin, f)
+		default:
+			client = append(client, f)
+		}
+	}
+	rules, err := renames(routes)
+	if err != nil {
+		return nil, err
+	}
+	code, err := doorCode(rules)
+	if err != nil {
+		return nil, err
+	}
+	program := awscloudfront.NewCfnFunction(s.Stack, jsii.String("Door"), &awscloudfront.CfnFunctionProps{
+		Name: s.named("door"), AutoPublish: jsii.Bool(true), FunctionCode: jsii.String(code),
+		FunctionConfig: &awscloudfront.CfnFunction_FunctionConfigProperty{
+			Comment: jsii.String("keeps the URI as it was sent"), Runtime: jsii.String("cloudfront-js-2.0"),
+		},
+	})
+	// One role invokes all functions; a permission for each route would be a
+	// resource for each.
+	invoke := awsiam.NewCfnRole(s.Stack, jsii.String("InvokeRole"), &awsiam.CfnRoleProps{
+		Description:              jsii.String("lets the gateways invoke the functions of this stack"),
+		AssumeRolePolicyDocument: trusts("apigateway.amazonaws.com"),
+		Policies:                 policies("invoke", []any{statement([]string{"lambda:InvokeFunction"}, s.functionARN("*"))}),
+	})
+	clients, err := s.addAPI("Api", "clients and servers", client, rules, invoke)
+	if err != nil {
+		return nil, err
+	}
+	origins := []any{clients}
+	common := s.behaviour(program)
+	first := awscloudfront.CfnDistribution_DefaultCacheBehaviorProperty{
+		TargetOriginId: jsii.String("Api"), ViewerProtocolPolicy: common.ViewerProtocolPolicy,
+		AllowedMethods: common.AllowedMethods, CachedMethods: common.CachedMethods, Compress: common.Compress,
+		CachePolicyId: common.CachePolicyId, OriginRequestPolicyId: common.OriginRequestPolicyId,
+		FunctionAssociations: common.FunctionAssociations,
+	}
+	config := &awscloudfront.CfnDistribution_DistributionConfigProperty{
+		Enabled: jsii.Bool(true), Ipv6Enabled: jsii.Bool(true), HttpVersion: jsii.String("http2and3"),
+		Comment:              jsii.String("Virga: " + s.opts.serverName),
+		DefaultCacheBehavior: &first,
+		CustomErrorResponses: uncachedErrors(),
+	}
+	if len(admin) > 1 {
+		origin, err := s.addAPI("AdminApi", "administrators", admin, rules, invoke)
+		if err != nil {
+			return nil, err
+		}
+		origins = append(origins, origin)
+		common.PathPattern, common.TargetOriginId = jsii.String("/_synapse/*"), jsii.String("AdminApi")
+		config.CacheBehaviors = []any{common}
+	}
+	config.Origins = origins
+	if s.opts.domain != "" {
+		config.Aliases = jsii.Strings(s.opts.domain)
+		config.ViewerCertificate = &awscloudfront.CfnDistribution_ViewerCertificateProperty{
+			AcmCertificateArn: jsii.String(s.opts.certificate), SslSupportMethod: jsii.String("sni-only"),
+			MinimumProtocolVersion: jsii.String("TLSv1.2_2021"),
+		}
+	}
+	d := &door{distribution: awscloudfront.NewCfnDistribution(s.Stack, jsii.String("Distribution"),
+		&awscloudfront.CfnDistributionProps{DistributionConfig: config})}
+	d.host = d.distribution.AttrDomainName()
+	if s.opts.domain != "" {
+		d.host = jsii.String(s.opts.domain)
+	}
+	d.url = jsii.String("https://" + *d.host)
+	return d, nil
+}
+
+// addAPI adds a gateway and returns it as an origin.
+func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invoke awsiam.CfnRole) (any, error) {
+	uri := func(f *function) any {
+		return map[string]any{"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/" +
+			"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:" + *s.named(f.name) + "/invocations"}
+	}
+	body, err := openAPI("Virga of "+s.opts.serverName+" for "+who, functions, rules, uri, invoke.AttrArn())
+	if err != nil {
+		return nil, err
+	}
+	api := awsapigatewayv2.NewCfnApi(s.Stack, jsii.String(id), &awsapigatewayv2.CfnApiProps{Body: body})
+	awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), &awsapigatewayv2.CfnStageProps{
+		ApiId: api.Ref(), StageName: jsii.String("$default"), AutoDeploy: jsii.Bool(true),
+	})
+	return &awscloudfront.CfnDistribution_OriginProperty{
+		Id:         jsii.String(id),
+		DomainName: jsii.String(*api.Ref() + ".execute-api." + *s.Region() + "." + *s.UrlSuffix()),
+		CustomOriginConfig: &awscloudfront.CfnDistribution_CustomOriginConfigProperty{
+			OriginProtocolPolicy: jsii.String("https-only"), OriginSslProtocols: jsii.Strings("TLSv1.2"),
+			// The gateway gives up after 30 s, and its answer has to arrive.
+			OriginReadTimeout: jsii.Number(35), OriginKeepaliveTimeout: jsii.Number(60),
+		},
+	}, nil
+}
+
+// allViewerExceptHost is AWS's own policy: the gateway is found by its own host
+// name, and everything else that the client said goes through.
+const allViewerExceptHost = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+
+// behaviour is how the distribution treats requests: it keeps nothing. Answers
+// belong to an access token, and an error that is kept for its default of ten
+// seconds would be told to the next user.
+//
+// CloudFront does not accept headers in the key of a policy whose longest time
+// is zero, hence the one second. Were anything ever kept, it would be kept for
+// one token and one URI.
+func (s *stack) behaviour(program awscloudfront.CfnFunction) *awscloudfront.CfnDistribution_CacheBehaviorProperty {
+	policy := awscloudfront.NewCfnCachePolicy(s.Stack, jsii.String("CachePolicy"), &awscloudfront.CfnCachePolicyProps{
+		CachePolicyConfig: &awscloudfront.CfnCachePolicy_CachePolicyConfigProperty{
+			Name: s.named("door"), Comment: jsii.String("keeps nothing"),
+			MinTtl: jsii.Number(0), DefaultTtl: jsii.Number(0), MaxTtl: jsii.Number(1),
+			ParametersInCacheKeyAndForwardedToOrigin: &awscloudfront.CfnCachePolicy_ParametersInCacheKeyAndForwardedToOriginProperty{
+				HeadersConfig: &awscloudfront.CfnCachePolicy_HeadersConfigProperty{
+					HeaderBehavior: jsii.String("whitelist"), Headers: jsii.Strings("Authorization", "X-Virga-Uri"),
+				},
+				CookiesConfig:              &awscloudfront.CfnCachePolicy_CookiesConfigProperty{CookieBehavior: jsii.String("none")},
+				QueryStringsConfig:         &awscloudfront.CfnCachePolicy_QueryStringsConfigProperty{QueryStringBehavior: jsii.String("none")},
+				EnableAcceptEncodingGzip:   jsii.Bool(true),
+				EnableAcceptEncodingBrotli: jsii.Bool(true),
+			},
+		},
+	})
+	return &awscloudfront.CfnDistribution_CacheBehaviorProperty{
+		ViewerProtocolPolicy:  jsii.String("https-only"), // a redirect would come after the token was sent in the clear
+		AllowedMethods:        jsii.Strings("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"),
+		CachedMethods:         jsii.Strings("GET", "HEAD"),
+		Compress:              jsii.Bool(true),
+		CachePolicyId:         policy.Ref(),
+		OriginRequestPolicyId: jsii.String(allViewerExceptHost),
+		FunctionAssociations: []any{&awscloudfront.CfnDistribution_FunctionAssociationProperty{
+			EventType: jsii.String("viewer-request"), FunctionArn: program.AttrFunctionMetadataFunctionArn(),
+		}},
+	}
+}
+
+// cacheableErrors are all the statuses that CloudFront would keep by itself.
+var cacheableErrors = []int{400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
+
+func uncachedErrors() []any {
+	var all []any
+	for _, status := range cacheableErrors {
+		all = append(all, &awscloudfront.CfnDistribution_CustomErrorResponseProperty{
+			ErrorCode: jsii.Number(status), ErrorCachingMinTtl: jsii.Number(0),
+		})
+	}
+	return all
+}
+
+// functionARN names functions of this stack that need not exist yet.
+func (s *stack) functionARN(name string) *string {
+	return awscdk.Fn_Sub(jsii.String("arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"+*s.named(name)), nil)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// gateway is an HTTP API, faults included: it decodes the path before it looks
+// for a route, and a ? that appears then cuts the path off.
+type gateway map[string]map[string]string // path → method → function
+
+// gatewayOf reads a gateway from a template, through the integrations down to
+// the name of the function in the ARN.
+func gatewayOf(t *testing.T, tm *template, id string) gateway {
+	t.Helper()
+	body := tm.resolve(at(t, tm.Resources[id].Properties, "Body"))
+	g := gateway{}
+	arn := regexp.MustCompile(`^arn:aws:apigateway:[^:]+:lambda:path/2015-03-31/functions/arn:aws:lambda:[^:]+:\d+:function:` + tm.opts.stack + `_(\w+)/invocations$`)
+	for path, ops := range at(t, body, "paths").(map[string]any) {
+		g[path] = map[string]string{}
+		for method, op := range ops.(map[string]any) {
+			ref := at(t, op, "x-amazon-apigateway-integration", "$ref").(string)
+			key := strings.TrimPrefix(ref, "#/components/x-amazon-apigateway-integrations/")
+			uri, _ := at(t, body, "components", "x-amazon-apigateway-integrations", key, "uri").(string)
+			m := arn.FindStringSubmatch(uri)
+			if m == nil {
+				t.Fatalf("%s %s goes to %q", method, path, uri)
+			}
+			name := m[1]
+			if _, ok := tm.Resources[functionID(name)]; !ok {
+				t.Errorf("%s %s goes to %s, which does not exist", method, path, name)
+			}
+			g[path][strings.ToUpper(method)] = name
+		}
+	}
+	return g
+}
+
+func (g gateway) count() int {
+	n := 0
+	for _, ops := range g {
+		n += len(ops)
+	}
+	return n
+}
+
+// find returns the function that a request reaches.
+func (g gateway) find(method, path string) string {
+	if plain, err := url.PathUnescape(path); err == nil {
+		path = plain
+	}
+	path, _, _ = strings.Cut(path, "?")
+	best, name := "", g["/$default"]["X-AMAZON-APIGATEWAY-ANY-METHOD"]
+	for template, ops := range g {
+		to, ok := ops[method]
+		if shape := matches(template, path); ok && shape > best {
+			best, name = shape, to
+		}
+	}
+	return name
+}
+
+// matches returns how well a path fits a template, a letter for each segment and
+// the greater the better, or nothing.
+func matches(template, path string) string {
+	want, have := strings.Split(template, "/"), strings.Split(path, "/")
+	var shape strings.Builder
+	for i, w := range want {
+		switch {
+		case strings.HasSuffix(w, "+}"):
+			return shape.String() + "a"
+		case i >= len(have):
+			return ""
+		case strings.HasPrefix(w, "{") && have[i] != "":
+			shape.WriteByte('b')
+		case w == have[i]:
+			shape.WriteByte('c')
+		default:
+			return ""
+		}
+	}
+	if len(have) != len(want) {
+		return ""
+	}
+	return shape.String()
+}
+
+// fill puts a value in the place of every parameter.
+func fill(path, value string) string {
+	return regexp.MustCompile(`\{[^}]+\}`).ReplaceAllLiteralString(path, value)
+}

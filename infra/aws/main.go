@@ -1,0 +1,75 @@
+// Command aws is the CDK app: it turns the routes and workers of functions/api
+// into one CloudFormation stack for one server name.
+//
+//	npx cdk deploy -c serverName=example.org -c stage=prod
+//
+// Synthesis needs Node and nothing else: no account, no network, no Docker. The
+// words that may follow -c are in options.go. What becomes of a declaration is
+// in function.go (the function, its role and logs), openapi.go (its place in the
+// gateway), door.go (the way there) and trigger.go (what starts a worker).
+//
+// Not here yet, and why it is not faked:
+//
+//   - The secret between the front door and the functions. CloudFormation cannot
+//     make a random value that stays secret and costs nothing; our own program
+//     will make it as a custom resource. Until then functions believe the
+//     headers of the door from anyone who finds the gateway's own address: such
+//     a caller can choose the client address that rate limits see, and nothing
+//     else, because a function answers only its own route. See door.go.
+//   - Waiting outside of Lambda: /sync is held by its function.
+//   - Answers above 6 MB, and uploads above 4.5 MB.
+//   - Deleting a dev stack whose bucket holds objects: empty the bucket first.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/virga-im/virga/functions/api"
+	_ "github.com/virga-im/virga/infra/aws/quiet"
+)
+
+func main() {
+	err := run()
+	jsii.Close()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "virga:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	out := os.Getenv("CDK_OUTDIR") // set by the CDK command line
+	if out == "" {
+		out = "cdk.out"
+	}
+	app := newApp(out, nil)
+	opts, err := readOptions(func(name string) any { return app.Node().TryGetContext(&name) })
+	if err != nil {
+		return err
+	}
+	dir, err := buildBootstrap(opts.arch)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if _, err := newStack(app, opts, table{routes: api.Routes(), workers: api.Workers()}, dir); err != nil {
+		return err
+	}
+	app.Synth(nil)
+	return nil
+}
+
+// newApp returns an app that writes to the folder out.
+func newApp(out string, context map[string]any) awscdk.App {
+	return awscdk.NewApp(&awscdk.AppProps{
+		Outdir:             jsii.String(out),
+		AnalyticsReporting: jsii.Bool(false),
+		TreeMetadata:       jsii.Bool(false),
+		StackTraces:        jsii.Bool(false),
+		Context:            &context,
+	})
+}

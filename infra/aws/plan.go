@@ -1,0 +1,145 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// table is what a stack is made from.
+type table struct {
+	routes  []route.Route
+	workers []route.Worker
+	// section names the section of a route; nil derives it from the route.
+	section func(route.Route) string
+}
+
+// function is one Lambda function. Everything about it follows from the
+// declarations that it runs.
+type function struct {
+	name    string // without the name of the stack
+	handler string // what _HANDLER holds: see functions/main.go
+	section string // names its log group
+	about   string
+	memory  int
+	timeout time.Duration
+	uses    grant.Set
+	routes  []route.Route // none for workers
+	worker  *route.Worker
+}
+
+// The handlers that are not the name of a route or worker.
+const (
+	// handlerAll answers every route; the gateway decides which reach it, and
+	// its role what they may touch.
+	handlerAll = "all"
+	// handlerUnknown answers 404 and 405 for what the gateway does not know.
+	handlerUnknown = "unknown"
+)
+
+// plan decides which functions there are: one for each route and worker, except
+// that a section of /_synapse is one function, because administrators call
+// rarely, and an API has room for 300 integrations. With layout group the
+// routes with the same grants share a function instead.
+func plan(t table, layout string) ([]*function, error) {
+	section := t.section
+	if section == nil {
+		section = sectionOf
+	}
+	var all []*function
+	byName := map[string]*function{}
+	add := func(f *function) error {
+		if !functionNames.MatchString(f.name) {
+			return fmt.Errorf("%q cannot name a function: use letters, digits and _", f.name)
+		}
+		if byName[f.name] != nil || f.name == handlerAll {
+			return fmt.Errorf("two routes or workers are named %q", f.name)
+		}
+		byName[f.name] = f
+		all = append(all, f)
+		return nil
+	}
+	if err := add(&function{
+		name: handlerUnknown, handler: handlerUnknown, section: "gateway", about: "404 and 405 for everything else",
+		memory: route.Small.MemoryMB(), timeout: route.Small.Timeout(),
+	}); err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for _, r := range t.routes {
+		if seen[r.Name] || r.Name == handlerAll || r.Name == handlerUnknown {
+			return nil, fmt.Errorf("two routes or workers are named %q", r.Name)
+		}
+		seen[r.Name] = true
+		f := &function{
+			name: r.Name, handler: r.Name, section: section(r), about: r.Pattern,
+			memory: r.Size.MemoryMB(), timeout: r.Size.Timeout(), uses: r.Grants(), routes: []route.Route{r},
+		}
+		switch {
+		case isAdmin(r):
+			f.name = strings.ReplaceAll(f.section, "/", "_")
+			f.handler, f.about = handlerAll, f.section
+		case layout == "group":
+			sum := sha256.Sum256([]byte(f.uses.String()))
+			f.name = "group_" + hex.EncodeToString(sum[:4])
+			f.handler, f.about, f.section = handlerAll, f.uses.String(), "group"
+		}
+		if g := byName[f.name]; g != nil && f.handler == handlerAll {
+			g.routes = append(g.routes, r)
+			g.uses = grant.Of(g.uses, f.uses)
+			g.memory, g.timeout = max(g.memory, f.memory), max(g.timeout, f.timeout)
+			continue
+		}
+		if err := add(f); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range t.workers {
+		if seen[w.Name] {
+			return nil, fmt.Errorf("two routes or workers are named %q", w.Name)
+		}
+		if err := add(&function{
+			name: w.Name, handler: w.Name, section: "workers", about: w.On.String(),
+			memory: w.Size.MemoryMB(), timeout: w.Size.Timeout(), uses: w.Uses, worker: &w,
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+var functionNames = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+
+// isAdmin reports whether the route belongs to the API of administrators, which
+// is a gateway of its own.
+func isAdmin(r route.Route) bool { return strings.HasPrefix(r.Path(), "/_synapse/") }
+
+// sectionOf names the section of a route as its folder does, such as
+// "client/membership". The types of request and response live in that folder;
+// the few routes without types get the first word of their path.
+func sectionOf(r route.Route) string {
+	req, resp := r.Handler.Schema()
+	for _, t := range append(namedTypes(req), namedTypes(resp)...) {
+		if _, folder, ok := strings.Cut(t.PkgPath(), "/functions/"); ok {
+			return folder
+		}
+	}
+	words := strings.Split(strings.Trim(r.Path(), "/"), "/")
+	switch {
+	case isAdmin(r) && len(words) > 3:
+		// /_synapse/admin/v1/users/{userId} → admin/users
+		return path.Join("admin", words[3])
+	case isAdmin(r):
+		return "admin/server"
+	case len(words) > 1 && words[0] == "_matrix":
+		return words[1]
+	}
+	return "client"
+}

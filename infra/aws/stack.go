@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/virga-im/virga/shared/grant"
+)
+
+// stack is one homeserver: everything that CloudFormation makes for one server
+// name, and deletes again.
+//
+// Resources are CDK's plain L1 ones. The comfortable ones would add a permission
+// for each route and a policy for each role, three times what a stack may hold;
+// and the plain ones keep their names, so that a diff reads like the route list.
+type stack struct {
+	awscdk.Stack
+	opts options
+
+	tables     map[string]awsdynamodb.CfnTable
+	queues     map[string]awssqs.CfnQueue
+	deadQueues map[string]awssqs.CfnQueue
+	bucket     awss3.CfnBucket
+	logs       map[string]awslogs.CfnLogGroup // by section
+}
+
+// newStack adds the stack of a server to the app. The folder code holds the
+// bootstrap program.
+func newStack(app awscdk.App, opts options, t table, code string) (*stack, error) {
+	functions, err := plan(t, opts.layout)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range functions {
+		if n := len(opts.stack) + 1 + len(f.name); n > 64 {
+			return nil, fmt.Errorf("the function %s_%s would have a name of %d characters, and Lambda allows 64: choose a shorter -c stack", opts.stack, f.name, n)
+		}
+	}
+	s := &stack{
+		Stack: awscdk.NewStack(app, jsii.String(opts.stack), &awscdk.StackProps{
+			Description:                 jsii.String("Virga, the Matrix homeserver of " + opts.serverName),
+			SuppressTemplateIndentation: jsii.Bool(true), // a template may have 1 MB
+			TerminationProtection:       jsii.Bool(opts.stage == "prod"),
+			Tags:                        &map[string]*string{"server": jsii.String(tagValue(opts.serverName)), "stage": jsii.String(opts.stage)},
+		}),
+		opts:       opts,
+		tables:     map[string]awsdynamodb.CfnTable{},
+		queues:     map[string]awssqs.CfnQueue{},
+		deadQueues: map[string]awssqs.CfnQueue{},
+		logs:       map[string]awslogs.CfnLogGroup{},
+	}
+	s.addTables()
+	s.addBucket()
+	s.addQueues()
+	s.addLogs(functions)
+	door, err := s.addDoor(functions)
+	if err != nil {
+		return nil, err
+	}
+	made := s.addFunctions(functions, s.addRoles(functions), code, door)
+	if err := s.addTriggers(functions, made); err != nil {
+		return nil, err
+	}
+	s.addOutputs(door)
+	return s, nil
+}
+
+func (s *stack) prod() bool { return s.opts.stage == "prod" }
+
+// named returns the physical name of a thing of this stack. The name of a stack
+// has no underscore, so "a_…" is never a thing of the stack a-test, and what is
+// granted on a_* is granted on this stack alone.
+func (s *stack) named(name string) *string { return jsii.String(s.opts.stack + "_" + name) }
+
+// logical turns a name into a logical id: "inbound_dead" is InboundDead.
+func logical(name string) string {
+	var id strings.Builder
+	for word := range strings.FieldsFuncSeq(name, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		id.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return id.String()
+}
+
+// tagValue replaces what a tag cannot hold, the brackets of an IPv6 address.
+func tagValue(server string) string { return strings.NewReplacer("[", "", "]", "").Replace(server) }
+
+// environment is what a function is told: the words of shared/config, and those
+// of shared/aws for what it may touch. Tables are found by the name of the stack.
+func (s *stack) environment(f *function, door *door) *map[string]*string {
+	env := map[string]*string{"VIRGA_STACK": jsii.String(s.opts.stack)}
+	for name, value := range s.opts.settings {
+		env[name] = jsii.String(value)
+	}
+	if env["VIRGA_PUBLIC_BASEURL"] == nil {
+		env["VIRGA_PUBLIC_BASEURL"] = door.url
+	}
+	for _, g := range f.uses {
+		switch g.Kind {
+		case grant.Blob:
+			env["VIRGA_BUCKET"] = s.bucket.Ref()
+		case grant.Queue:
+			env["VIRGA_QUEUE_"+strings.ToUpper(g.Name)] = s.queues[g.Name].Ref() // its URL
+		}
+	}
+	return &env
+}
+
+// addOutputs prints what to do next.
+func (s *stack) addOutputs(door *door) {
+	output := func(id, about string, value *string) {
+		awscdk.NewCfnOutput(s.Stack, jsii.String(id), &awscdk.CfnOutputProps{Value: value, Description: jsii.String(about)})
+	}
+	output("URL", "where clients reach the server", door.url)
+	output("TryIt", "should answer a list of versions", jsii.String("curl "+*door.url+"/_matrix/client/versions"))
+	output("PointHere", "CNAME or ALIAS target for the host that clients use", door.distribution.AttrDomainName())
+	output("WellKnown", "serve this at https://"+s.opts.serverName+"/.well-known/matrix/server, unless that host is this server itself",
+		jsii.String(`{"m.server":"`+*door.host+`:443"}`))
+	output("MediaBucketName", "holds the media", s.bucket.Ref())
+	if !s.prod() {
+		output("Caution", "how long data lives", jsii.String("stage dev: all data goes with the stack; deploy with -c stage=prod to keep it"))
+	}
+}
