@@ -168,15 +168,21 @@ func (l *Local) openFolder() error {
 		FormatMajorVersion:          pebble.FormatNewest,
 		CacheSize:                   8 << 20,
 		MemTableSize:                4 << 20,
-		MemTableStopWritesThreshold: 3,
+		MemTableStopWritesThreshold: 2,
 		MaxOpenFiles:                256,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,
 		Logger:                      quiet{l.log},
 	}
 	for i := range opts.Levels {
+		opts.Levels[i].BlockSize = 8 << 10
+		opts.Levels[i].IndexBlockSize = 256 << 10
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	// One compaction at a time needs no scheduler that looks ten times a second
+	// whether there may be more: an idle process sleeps.
+	opts.CompactionConcurrencyRange = func() (int, int) { return 1, 1 }
+	opts.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	if l.pdb, err = pebble.Open(l.opt.Dir, opts); err != nil {
 		l.lock.Close()
 		return fmt.Errorf("open the data folder %s: %w", l.opt.Dir, err)

@@ -53,7 +53,7 @@ type ref struct {
 
 func (l *Local) loadQueue(q *queue.Queue) (*messages, error) {
 	m := &messages{l: l, q: q, seen: map[string]int64{}, lanes: map[string]*lane{}, wakeup: make(chan struct{}, 1)}
-	_, dead, err := l.span(named(keyDead, q.Name))
+	_, dead, err := l.span(named(keyDead, q.Name), partEnd(named(keyDead, q.Name)))
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,11 @@ func (l *Local) loadStream(t *store.Table) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, last, err := l.span(named(keyStream, t.Name))
+	after := s.last // what every follower has handled is deleted: do not look there
+	for _, at := range s.cursors {
+		after = min(after, at)
+	}
+	first, last, err := l.span(numbered(keyStream, t.Name, after+1), partEnd(named(keyStream, t.Name)))
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +72,9 @@ func (l *Local) scan(prefix []byte, f func(key, value []byte) error) error {
 	return errors.Join(err, it.Close())
 }
 
-// span returns the first and the last number under the prefix, or zeros.
-func (l *Local) span(prefix []byte) (first, last uint64, err error) {
-	it, err := l.pdb.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: partEnd(prefix)})
+// span returns the first and the last number in a range of keys, or zeros.
+func (l *Local) span(lower, upper []byte) (first, last uint64, err error) {
+	it, err := l.pdb.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -162,25 +166,19 @@ func (s *stream) decodeChange(b []byte) (store.Change, error) {
 // ends, which is the error it returns. Changes are delivered at least once, in
 // order for each item; an error is logged and the batch delivered again after a
 // pause. The name identifies the follower across restarts: it goes on after the
-// last batch that it handled. A new follower begins with the oldest record that
-// is still there. handle gets ctx.
+// last batch that it handled, and records are kept for it from its first Follow
+// until Forget. A new follower begins with the oldest record that is still
+// there. handle gets ctx.
 func (l *Local) Follow(ctx context.Context, cs store.ChangeStream, name string, handle func(context.Context, []store.Change) error) error {
 	s := l.streams[cs.Table]
 	if s == nil {
 		return fmt.Errorf("follow %s: the table %s has no change stream", name, cs.Table.Name)
 	}
 	wakeup := make(chan struct{}, 1)
-	s.mu.Lock()
-	if s.followers[name] != nil {
-		s.mu.Unlock()
-		return fmt.Errorf("follow %s: %s is followed under this name already", cs, name)
+	at, err := l.join(s, name, wakeup)
+	if err != nil {
+		return fmt.Errorf("follow %s: %w", cs, err)
 	}
-	s.followers[name] = wakeup
-	if _, known := s.cursors[name]; !known {
-		s.cursors[name] = s.trimmed
-	}
-	at := s.cursors[name]
-	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		delete(s.followers, name)
@@ -210,6 +208,31 @@ func (l *Local) Follow(ctx context.Context, cs store.ChangeStream, name string, 
 			return l.err()
 		}
 	}
+}
+
+// join makes a follower known, so that records are kept for it from now on, and
+// returns its cursor.
+func (l *Local) join(s *stream, name string, wakeup chan struct{}) (at uint64, err error) {
+	l.gate.RLock()
+	defer l.gate.RUnlock()
+	if err := l.err(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.followers[name] != nil {
+		return 0, fmt.Errorf("%s follows already", name)
+	}
+	at, known := s.cursors[name]
+	if !known {
+		at = s.trimmed
+		key := append(named(keyCursor, s.table.Name), name...)
+		if err := l.pdb.Set(key, binary.BigEndian.AppendUint64(nil, at), pebble.NoSync); err != nil {
+			return 0, err
+		}
+	}
+	s.cursors[name], s.followers[name] = at, wakeup
+	return at, nil
 }
 
 // changes reads records after a number. It returns the number up to which it
