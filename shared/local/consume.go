@@ -64,6 +64,15 @@ type delivery struct {
 	refs  []ref
 }
 
+// outcome is how a delivery ended.
+type outcome uint8
+
+const (
+	done        outcome = iota
+	failed              // counts as an attempt
+	interrupted         // by the end of the consumer: never makes a dead letter
+)
+
 // next waits for messages that are due.
 func (m *messages) next(ctx context.Context) (delivery, error) {
 	for {
@@ -134,19 +143,28 @@ func (m *messages) handle(ctx context.Context, d delivery, handle func(context.C
 	if err == nil {
 		err = handle(ctx, msgs)
 	}
-	if errors.Join(ctx.Err(), m.l.err()) == nil && err != nil {
+	if err != nil && errors.Join(ctx.Err(), m.l.err()) != nil { // interrupted, which is not the message's fault
+		m.finish(d, interrupted)
+		m.poke()
+		return
+	}
+	how := done
+	if err != nil {
+		how = failed
 		m.l.log.ErrorContext(ctx, "handle messages", "queue", m.q.Name, "messages", len(d.refs), "attempt", d.refs[0].attempts+1, "error", err)
 	}
-	handled := err == nil
 	leave, err := m.l.enter(OpAck, true, m.q.Name, nil)
 	if err == nil {
-		err = m.record(d, handled)
+		err = m.record(d, how)
 		leave(&err)
 	}
-	if err != nil && m.l.err() == nil {
-		m.l.log.ErrorContext(ctx, "record messages", "queue", m.q.Name, "error", err)
+	if err != nil { // they come again
+		how = interrupted
+		if m.l.err() == nil {
+			m.l.log.ErrorContext(ctx, "record messages", "queue", m.q.Name, "error", err)
+		}
 	}
-	m.finish(d, handled && err == nil)
+	m.finish(d, how)
 	m.poke()
 }
 
@@ -188,12 +206,12 @@ func (m *messages) read(n uint64) (stored, error) {
 
 // record deletes what was handled, and moves to the dead letters what failed
 // too often. It is not synced: after a crash of the machine messages come again.
-func (m *messages) record(d delivery, handled bool) error {
+func (m *messages) record(d delivery, how outcome) error {
 	batch := m.l.pdb.NewBatch()
 	defer batch.Close()
 	for _, r := range d.refs {
 		key := numbered(keyMessage, m.q.Name, r.n)
-		if !handled {
+		if how == failed {
 			if r.attempts+1 < m.l.opt.MaxAttempts {
 				continue
 			}
@@ -217,7 +235,7 @@ func (m *messages) record(d delivery, handled bool) error {
 }
 
 // finish puts the lanes back, without what was handled or is dead.
-func (m *messages) finish(d delivery, handled bool) {
+func (m *messages) finish(d delivery, how outcome) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.busy -= len(d.refs)
@@ -228,7 +246,7 @@ func (m *messages) finish(d delivery, handled bool) {
 		var kept []ref
 		ln.at, ln.delayed = now, false
 		for _, r := range mine {
-			if r.attempts++; !handled && r.attempts < m.l.opt.MaxAttempts {
+			if r.attempts++; how == interrupted || how == failed && r.attempts < m.l.opt.MaxAttempts {
 				kept = append(kept, r)
 				ln.at = now.Add(m.l.backoff(r.attempts))
 			}

@@ -24,15 +24,10 @@ import (
 // not, and what was killed after is.
 func TestKillAtEveryCall(t *testing.T) {
 	for _, fault := range []local.Fault{local.KillBefore, local.KillAfter} {
-		for n := uint64(1); ; n++ {
+		for n := int64(1); ; n++ {
 			disk := local.NewMemory()
 			opt := disk.Options()
-			opt.Fault = func(c local.Call) local.Fault {
-				if c.Seq == n {
-					return fault
-				}
-				return local.NoFault
-			}
+			opt.Fault = local.KillAt(n, fault, nil)
 			l := open(t, opt)
 			done, err := script(all(t.Context()), l)
 			if err != nil && !errors.Is(err, local.ErrKilled) {
@@ -251,12 +246,7 @@ func TestKilledFollowerSeesChangesAgain(t *testing.T) {
 	for _, op := range []local.Op{local.OpCursor, local.OpAck} {
 		disk := local.NewMemory()
 		opt := disk.Options()
-		opt.Fault = func(c local.Call) local.Fault {
-			if c.Op == op {
-				return local.KillBefore
-			}
-			return local.NoFault
-		}
+		opt.Fault = local.KillAt(1, local.KillBefore, func(c local.Call) bool { return c.Op == op })
 		l := open(t, opt)
 		ctx := all(t.Context())
 		if _, err := l.DB().Write(ctx, store.Put(store.Rooms, ref("a").Key, nil)); err != nil {

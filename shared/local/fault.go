@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/virga-im/virga/shared/store"
 )
@@ -68,6 +69,25 @@ const (
 	KillBefore
 	KillAfter
 )
+
+// KillAt returns an Options.Fault that answers f to the nth of the calls for
+// which match returns true, and NoFault to all others. Without a match it
+// counts those that write and that somebody waits for: not OpCursor and OpAck.
+//
+// A test that runs a script with n = 1, 2, … until nothing is killed has seen
+// the script die at every write.
+func KillAt(n int64, f Fault, match func(Call) bool) func(Call) Fault {
+	var seen atomic.Int64
+	if match == nil {
+		match = func(c Call) bool { return c.Writes && c.Op != OpCursor && c.Op != OpAck }
+	}
+	return func(c Call) Fault {
+		if match(c) && seen.Add(1) == n {
+			return f
+		}
+		return NoFault
+	}
+}
 
 // enter begins a call: it asks for a fault and keeps Close waiting until the
 // returned function is called, which is the case exactly if the error is nil.

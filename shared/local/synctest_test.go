@@ -206,3 +206,31 @@ func TestDeadLetters(t *testing.T) {
 		l.Close()
 	})
 }
+
+// TestStoppingMakesNoDeadLetters interrupts a handler again and again.
+func TestStoppingMakesNoDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opt := local.NewMemory().Options()
+		opt.MaxAttempts = 2
+		l := open(t, opt)
+		defer l.Close()
+		ctx := all(t.Context())
+		if err := l.Queues().Send(ctx, queue.Work, queue.Message{Body: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			short, cancel := context.WithTimeout(ctx, time.Hour)
+			err := l.Consume(short, queue.Work, func(ctx context.Context, _ []queue.Message) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("consume: %v", err)
+			}
+		}
+		if dead, err := l.DeadLetters(queue.Work); err != nil || len(dead) > 0 {
+			t.Errorf("dead letters %v, %v", dead, err)
+		}
+	})
+}
