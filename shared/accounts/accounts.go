@@ -56,7 +56,7 @@ const (
 type Options struct {
 	DB    store.DB
 	Clock clock.Clock // nil is clock.System
-	Rand  io.Reader   // nil is crypto/rand
+	Rand  io.Reader   // nil is crypto/rand; safe for concurrent use
 	Log   *userlog.Service
 	// ServerName is the part of all user ids after the colon.
 	ServerName string

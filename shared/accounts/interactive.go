@@ -181,7 +181,7 @@ func (s *Service) tryStage(ctx context.Context, op Operation, p *proof, auth *Au
 	case StagePassword:
 		user, err := s.identify(auth.Identifier, auth.User)
 		if err != nil {
-			return mxerr.As(err), nil
+			return nil, err
 		}
 		if user != op.UserID {
 			return mxerr.Forbidden("This has to be confirmed with the password of %s.", op.UserID), nil

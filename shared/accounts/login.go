@@ -62,22 +62,35 @@ func (s *Service) LoginWithPassword(ctx context.Context, req Login) (Credentials
 	if err := req.Device.check(); err != nil {
 		return Credentials{}, err
 	}
-	a, err := s.checkLogin(ctx, user, req.Password)
-	if err != nil {
-		return Credentials{}, err
-	}
-	// The password must still be the account's when the device is logged in.
-	still := store.Equal("pw", a.Password)
-	w := store.Check(store.Users, accountKey(user), still)
-	if foreign(a.Password) {
-		// This is the moment to keep it as we do.
-		phc, err := s.hashPassword(ctx, req.Password)
+	for range maxTries {
+		a, err := s.checkLogin(ctx, user, req.Password)
 		if err != nil {
 			return Credentials{}, err
 		}
-		w = store.Update(store.Users, accountKey(user)).Set("pw", phc).If(still)
+		w, err := s.confirmLogin(ctx, user, a, req.Password)
+		if err != nil {
+			return Credentials{}, err
+		}
+		// An account that changed meanwhile is looked at again.
+		if c, err := s.logIn(ctx, user, a, req.Device, w); !errors.Is(err, errChanged) {
+			return c, err
+		}
 	}
-	return s.logIn(ctx, user, a, req.Device, w.If(store.Absent("x")))
+	return Credentials{}, errChanged
+}
+
+var errChanged = errors.New("log in: the account changes all the time")
+
+// confirmLogin returns the write that fails unless the account still has the
+// password that was checked when the device is logged in.
+func (s *Service) confirmLogin(ctx context.Context, user string, a account, password string) (store.Write, error) {
+	still := append(store.Equal("pw", a.Password), store.Absent("x")...)
+	if !foreign(a.Password) {
+		return store.Check(store.Users, accountKey(user), still), nil
+	}
+	// This is the moment to keep it as we do.
+	phc, err := s.hashPassword(ctx, password)
+	return store.Update(store.Users, accountKey(user)).Set("pw", phc).If(still), err
 }
 
 // identify returns the user id that an identifier names, existing or not.
@@ -144,7 +157,7 @@ type tokens struct {
 	until   int64
 }
 
-func (s *Service) newTokens(refresh bool) (t tokens, err error) {
+func (s *Service) newTokens(refresh bool, now time.Time) (t tokens, err error) {
 	if t.session, err = s.newID(); err != nil {
 		return t, err
 	}
@@ -152,7 +165,7 @@ func (s *Service) newTokens(refresh bool) (t tokens, err error) {
 		return t, err
 	}
 	r, err := s.newSecret()
-	t.refresh, t.until = &r, millis(s.opt.Clock.Now().Add(s.opt.AccessLifetime))
+	t.refresh, t.until = &r, millis(now.Add(s.opt.AccessLifetime))
 	return t, err
 }
 
@@ -187,11 +200,11 @@ func (s *Service) logIn(ctx context.Context, user string, a account, req DeviceR
 			return Credentials{}, err
 		}
 	}
-	t, err := s.newTokens(req.Refresh)
+	now := s.opt.Clock.Now()
+	t, err := s.newTokens(req.Refresh, now)
 	if err != nil {
 		return Credentials{}, err
 	}
-	now := s.opt.Clock.Now()
 	for range maxTries {
 		was, known, err := s.device(ctx, user, req.DeviceID)
 		if err != nil {
@@ -215,7 +228,7 @@ func (s *Service) logIn(ctx context.Context, user string, a account, req DeviceR
 		}
 		for i := range with {
 			if _, failed := f.Failed[i]; failed {
-				return Credentials{}, wrongLogin()
+				return Credentials{}, errChanged
 			}
 		}
 	}

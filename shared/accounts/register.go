@@ -199,8 +199,8 @@ func (s *Service) newAccount(ctx context.Context, user string, req Registration,
 	if a.Password, err = s.hashPassword(ctx, req.Password); err != nil {
 		return n, err
 	}
-	now := millis(s.opt.Clock.Now())
-	a.Created = now
+	now := s.opt.Clock.Now()
+	a.Created = millis(now)
 	n.user = user
 	n.writes = []store.Write{
 		store.Put(store.Users, accountKey(user), store.Encode(a)).If(store.NotExists()),
@@ -214,10 +214,10 @@ func (s *Service) newAccount(ctx context.Context, user string, req Registration,
 			return n, err
 		}
 	}
-	if n.tokens, err = s.newTokens(req.Device.Refresh); err != nil {
+	if n.tokens, err = s.newTokens(req.Device.Refresh, now); err != nil {
 		return n, err
 	}
-	row := deviceRow{Name: req.Device.DisplayName, Created: now, LastSeen: now, Session: n.tokens.session}
+	row := deviceRow{Name: req.Device.DisplayName, Created: millis(now), LastSeen: millis(now), Session: n.tokens.session}
 	n.writes = append(n.writes, row.put(user, n.device, ""), n.tokens.put(user, n.device, a.Admin))
 	return n, nil
 }
