@@ -386,3 +386,23 @@ func TestInteractiveSessions(t *testing.T) {
 		t.Error("an unknown session got a known one")
 	}
 }
+
+func TestFirstLoginsAtOnceWithAForeignHashAllSucceed(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	w.register("alice")
+	old, err := bcrypt.GenerateFromPassword([]byte("sesame"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := store.Key{Part: "U#@alice:localhost", Sort: "ACCOUNT"}
+	if _, err := w.db.Write(w.ctx, store.Update(store.Users, key).Set("pw", string(old))); err != nil {
+		t.Fatal(err)
+	}
+	good, errs := atOnce(6, func(int) error {
+		_, err := w.LoginWithPassword(w.ctx, accounts.Login{User: "alice", Password: "sesame"})
+		return err
+	})
+	if good != 6 {
+		t.Error(errs)
+	}
+}
