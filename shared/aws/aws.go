@@ -10,6 +10,8 @@ package aws
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -19,9 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-
-	"net"
-	"net/http"
 
 	"github.com/virga-im/virga/shared/queue"
 )
