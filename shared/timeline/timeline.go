@@ -3,6 +3,7 @@ package timeline
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,8 +28,10 @@ type Service struct {
 	Accounts   *accounts.Service
 	ServerName string
 
-	chunks *cache[chunkID, []byte]
-	views  *cache[string, *auth.View]
+	chunks  *cache[chunkID, []byte]
+	views   *cache[string, *auth.View]
+	places  *cache[string, place]
+	filters *cache[string, json.RawMessage]
 }
 
 // Reads is what reading rooms uses.
@@ -49,12 +52,19 @@ func New(o Options) *Service {
 	return &Service{
 		DB: o.DB, Clock: o.Clock, Log: o.Log, Accounts: o.Accounts, ServerName: o.ServerName,
 		chunks: newCache[chunkID, []byte](4 << 20), views: newCache[string, *auth.View](2 << 20),
+		places: newCache[string, place](1 << 20), filters: newCache[string, json.RawMessage](1 << 20),
 	}
 }
 
 type chunkID struct {
 	room string
 	hash trie.Hash
+}
+
+// place is where an accepted event is. An event takes one position, for good.
+type place struct {
+	room string
+	pos  Pos
 }
 
 // Head returns where a room stands, or M_NOT_FOUND if there is no such room
@@ -146,14 +156,31 @@ func (s *Service) Index(ctx context.Context, ids []string) (map[string]*IndexRow
 
 // EventsByID returns the accepted events of the room among ids, by id.
 func (s *Service) EventsByID(ctx context.Context, room string, ids []string) (map[string]*EventRow, error) {
-	index, err := s.Index(ctx, ids)
-	if err != nil {
-		return nil, err
+	at := make(map[string]place, len(ids))
+	var unknown []string
+	for _, eventID := range ids {
+		if p, ok := s.places.get(eventID); ok {
+			at[eventID] = p
+		} else {
+			unknown = append(unknown, eventID)
+		}
+	}
+	if len(unknown) > 0 {
+		index, err := s.Index(ctx, unknown)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range index {
+			if r.Pos != 0 {
+				at[r.ID] = place{r.Room, r.Pos}
+				s.places.put(r.ID, at[r.ID], len(r.ID)+len(r.Room)+100)
+			}
+		}
 	}
 	var refs []store.Ref
-	for _, r := range index {
-		if r.Room == room && r.Pos != 0 {
-			refs = append(refs, store.Ref{Table: store.Rooms, Key: EventKey(room, r.Pos)})
+	for _, p := range at {
+		if p.room == room {
+			refs = append(refs, store.Ref{Table: store.Rooms, Key: EventKey(room, p.pos)})
 		}
 	}
 	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)

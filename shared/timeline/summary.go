@@ -1,0 +1,135 @@
+package timeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/virga-im/virga/events/auth"
+	"github.com/virga-im/virga/events/canonicaljson"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline/trie"
+)
+
+// Summary is what a client needs to name a room, and to say how many are in it.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_roomsummary
+type Summary struct {
+	Heroes  []string `json:"m.heroes,omitempty"`
+	Joined  int64    `json:"m.joined_member_count"`
+	Invited int64    `json:"m.invited_member_count"`
+}
+
+const (
+	maxHeroes = 5
+	// heroPage is how many members heroes are chosen from. In a room with more,
+	// who came first does not matter for its name.
+	heroPage = 100
+)
+
+// changesSummary reports whether the summary may be another after the change.
+func (ids stateIDs) changesSummary() bool {
+	for key := range ids {
+		if key.Type == typeMember || key.StateKey == "" && (key.Type == "m.room.name" || key.Type == "m.room.canonical_alias") {
+			return true
+		}
+	}
+	return false
+}
+
+// summary reads the summary from the rows of the current state. They may be
+// ahead of the answer, whose successor then tells the same again.
+func (w *view) summary(ctx context.Context, root trie.Root) (*Summary, error) {
+	sum := new(Summary)
+	q := store.Query{Table: store.Rooms, Part: RoomPart(w.room), Consistency: store.Consistent}.Prefix(serverPre)
+	for it, err := range store.All(ctx, w.s.DB, q) {
+		if err != nil {
+			return nil, fmt.Errorf("count members of %s: %w", w.room, err)
+		}
+		sum.Joined += it.Int("n")
+	}
+	invited, err := w.s.Members(ctx, w.room, "", "invite")
+	if err != nil {
+		return nil, err
+	}
+	sum.Invited = int64(len(invited))
+	named, err := w.named(ctx, root)
+	if err != nil || named {
+		return sum, err
+	}
+	candidates := invited
+	for _, where := range []string{Local, Remote} {
+		rows, err := w.s.stateRows(ctx, w.room, memberPre+where+"#join#", heroPage)
+		if err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, rows...)
+	}
+	if sum.Heroes = w.heroes(candidates); len(sum.Heroes) > 0 {
+		return sum, nil
+	}
+	candidates = nil
+	for _, prefix := range []string{Local + "#leave#", Remote + "#leave#", Local + "#ban#", Remote + "#ban#"} {
+		rows, err := w.s.stateRows(ctx, w.room, memberPre+prefix, heroPage)
+		if err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, rows...)
+	}
+	sum.Heroes = w.heroes(candidates)
+	return sum, nil
+}
+
+// heroes are the first of the members, without the user.
+func (w *view) heroes(members []StateRow) []string {
+	slices.SortFunc(members, func(a, b StateRow) int { return cmp.Compare(a.Pos, b.Pos) })
+	var heroes []string
+	for _, m := range members {
+		if m.StateKey != w.User && len(heroes) < maxHeroes {
+			heroes = append(heroes, m.StateKey)
+		}
+	}
+	return heroes
+}
+
+// named reports whether the room has a name or an alias of its own.
+func (w *view) named(ctx context.Context, root trie.Root) (bool, error) {
+	rows, err := w.s.StateEvents(ctx, w.room, root, auth.Key{Type: "m.room.name"}, auth.Key{Type: "m.room.canonical_alias"})
+	if err != nil {
+		return false, err
+	}
+	for _, r := range rows {
+		e, err := r.visible()
+		if err != nil {
+			return false, err
+		}
+		for _, field := range []string{"name", "alias"} {
+			if s, _ := canonicaljson.String(canonicaljson.Get(e.Content, field)); s != "" {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// addMembers adds the membership events of users to the state of an answer.
+func (w *view) addMembers(ctx context.Context, ids stateIDs, st *stretch, after bool, users []string) error {
+	if len(users) == 0 {
+		return nil
+	}
+	root := st.start
+	if after {
+		root = st.end
+	}
+	found, err := w.s.StateIDs(ctx, w.room, root, memberKeys(users...))
+	if err != nil {
+		return err
+	}
+	for key, id := range found {
+		if _, ok := ids[trie.Key(key)]; !ok {
+			ids[trie.Key(key)] = id
+		}
+	}
+	return nil
+}

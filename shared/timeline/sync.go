@@ -1,0 +1,345 @@
+package timeline
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/push"
+	"github.com/virga-im/virga/shared/timeline/token"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// Syncs is what Sync uses.
+var Syncs = grant.Of(Reads, userlog.Reads, accounts.Reads)
+
+// SyncRequest is a request of /sync.
+type SyncRequest struct {
+	Filter    string // JSON or an id; empty: everything
+	Since     string // empty: an initial sync
+	FullState bool
+	// StateAfter sends state_after instead of state; Unstable is its spelling of
+	// before Matrix 1.16.
+	StateAfter, StateAfterUnstable bool
+}
+
+// SyncResponse is an answer of /sync. It has no empty sections.
+type SyncResponse struct {
+	NextBatch   string     `json:"next_batch"`
+	AccountData *Events    `json:"account_data,omitempty"`
+	Rooms       *SyncRooms `json:"rooms,omitempty"`
+	// OneTimeKeys and FallbackKeys are always there: a client that misses them
+	// takes that for a change.
+	OneTimeKeys  map[string]int `json:"device_one_time_keys_count"`
+	FallbackKeys []string       `json:"device_unused_fallback_key_types"`
+}
+
+// SyncRooms are the rooms of an answer, by the user's membership.
+type SyncRooms struct {
+	Join   map[string]*SyncRoom    `json:"join,omitempty"`
+	Invite map[string]*InvitedRoom `json:"invite,omitempty"`
+	Knock  map[string]*KnockedRoom `json:"knock,omitempty"`
+	Leave  map[string]*SyncRoom    `json:"leave,omitempty"`
+}
+
+// SyncRoom is a room that the user is in, or was.
+type SyncRoom struct {
+	Summary             *Summary      `json:"summary,omitempty"`
+	State               *Events       `json:"state,omitempty"`
+	StateAfter          *Events       `json:"state_after,omitempty"`
+	StateAfterUnstable  *Events       `json:"org.matrix.msc4222.state_after,omitempty"`
+	Timeline            TimelineBatch `json:"timeline"`
+	AccountData         *Events       `json:"account_data,omitempty"`
+	UnreadNotifications *UnreadCounts `json:"unread_notifications,omitempty"`
+}
+
+// TimelineBatch is a part of a room's timeline.
+type TimelineBatch struct {
+	Events    []json.RawMessage `json:"events"`
+	Limited   bool              `json:"limited"`
+	PrevBatch string            `json:"prev_batch,omitempty"`
+}
+
+// InvitedRoom is a room that the user is invited to.
+type InvitedRoom struct {
+	State Events `json:"invite_state"`
+}
+
+// KnockedRoom is a room that the user asked to join.
+type KnockedRoom struct {
+	State Events `json:"knock_state"`
+}
+
+// Events is a list of events, never nil.
+type Events struct {
+	Events []json.RawMessage `json:"events"`
+}
+
+// UnreadCounts are the counts of notifications. Push rules are not evaluated
+// yet, so there are none.
+type UnreadCounts struct {
+	Highlight    int `json:"highlight_count"`
+	Notification int `json:"notification_count"`
+}
+
+// task is what an answer has to tell of one room: the positions in (from, to].
+type task struct {
+	room     string
+	cursor   *userlog.Cursor // nil until it is read
+	from, to Pos
+	// fresh says that the client knows nothing of the room.
+	fresh bool
+	// again says that it knows something, nobody can tell what: its token is
+	// older than the log.
+	again bool
+	// types are the types of room account data that changed.
+	types []string
+}
+
+// syncing is one answer in the making.
+type syncing struct {
+	s *Service
+	Viewer
+	req    SyncRequest
+	filter *Filter
+
+	mu    sync.Mutex
+	rooms SyncRooms
+	data  map[string][]accounts.AccountData // of rooms, when all of it was read
+}
+
+// Sync answers what is new for a device since a token, and whether that is worth
+// answering at once. It tells of each room exactly the positions that the user's
+// log tells of, so that no event is told twice or never.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *SyncResponse, ready bool, err error) {
+	filter, err := s.filterOf(ctx, v.User, req.Filter)
+	if err != nil {
+		return nil, false, err
+	}
+	y := &syncing{s: s, Viewer: v, req: req, filter: filter}
+	next, tasks, global, err := y.plan(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := y.each(ctx, tasks); err != nil {
+		return nil, false, err
+	}
+	resp = &SyncResponse{NextBatch: next.String(v.User, v.Device), OneTimeKeys: map[string]int{"signed_curve25519": 0}, FallbackKeys: []string{}}
+	ready = req.Since == "" || req.FullState
+	if len(global) > 0 {
+		resp.AccountData, ready = &Events{global}, true
+	}
+	if r := &y.rooms; len(r.Join)+len(r.Invite)+len(r.Knock)+len(r.Leave) > 0 {
+		resp.Rooms, ready = r, true
+	}
+	return resp, ready, nil
+}
+
+// plan finds out what is to be told: the rooms, and the global account data.
+func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, global []json.RawMessage, err error) {
+	if y.req.Since == "" {
+		h, err := y.s.Log.Head(ctx, y.User)
+		if err != nil {
+			return next, nil, nil, err
+		}
+		next = token.Sync{Epoch: h.Epoch, N: h.N}
+		tasks, global, err = y.everything(ctx, next.N, false)
+		return next, tasks, global, err
+	}
+	since, err := token.ParseSync(y.req.Since, y.User, y.Device)
+	if err != nil {
+		return next, nil, nil, badToken("since", err)
+	}
+	page, err := y.s.Log.After(ctx, y.User, since.N, 0)
+	if err != nil {
+		return next, nil, nil, err
+	}
+	next = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice}
+	if page.Gap || since.Epoch != next.Epoch {
+		tasks, global, err = y.everything(ctx, next.N, true)
+		return next, tasks, global, err
+	}
+	byRoom := map[string]*task{}
+	of := func(room string) *task {
+		t := byRoom[room]
+		if t == nil {
+			t = &task{room: room}
+			byRoom[room] = t
+			tasks = append(tasks, t)
+		}
+		return t
+	}
+	var types []string
+	for _, e := range page.Entries {
+		switch {
+		case e.Kind == userlog.KindRoom:
+			t := of(e.Room)
+			if t.to == 0 {
+				t.from = e.From
+			}
+			t.to = max(t.to, e.To)
+		case e.Kind == userlog.KindAccountData && e.Room == "":
+			types = append(types, e.Type)
+		case e.Kind == userlog.KindAccountData:
+			t := of(e.Room)
+			t.types = append(t.types, e.Type)
+		}
+	}
+	if y.req.FullState {
+		cursors, err := y.snapshot(ctx, next.N)
+		if err != nil {
+			return next, nil, nil, err
+		}
+		for _, c := range cursors {
+			if c.cursor.MembershipAt(c.to) == "join" && byRoom[c.room] == nil {
+				t := of(c.room)
+				t.from, t.to = c.to, c.to
+			}
+		}
+	}
+	global, err = y.globalData(ctx, types)
+	return next, tasks, global, err
+}
+
+// everything is the plan of a device that knows nothing, or (again) of one whose
+// token is older than the log.
+func (y *syncing) everything(ctx context.Context, n int64, again bool) (tasks []*task, global []json.RawMessage, err error) {
+	cursors, err := y.snapshot(ctx, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range cursors {
+		t.fresh, t.again = true, again
+		if m := t.cursor.MembershipAt(t.to); m == "leave" || m == "ban" {
+			if t.cursor.Forgotten || !again && !y.filter.Room.IncludeLeave {
+				continue
+			}
+		}
+		tasks = append(tasks, t)
+	}
+	all, err := y.s.Accounts.AllAccountData(ctx, y.User)
+	if err != nil {
+		return nil, nil, err
+	}
+	y.data = map[string][]accounts.AccountData{}
+	for _, d := range all {
+		y.data[d.Room] = append(y.data[d.Room], d)
+	}
+	if !slices.ContainsFunc(y.data[""], func(d accounts.AccountData) bool { return d.Type == pushRules }) {
+		y.data[""] = append(y.data[""], defaultPushRules(y.User))
+	}
+	return tasks, show(y.data[""], &y.filter.AccountData), nil
+}
+
+// snapshot returns the user's rooms with the positions that the first n entries
+// of the log tell of.
+func (y *syncing) snapshot(ctx context.Context, n int64) ([]*task, error) {
+	cursors, err := y.s.Log.Cursors(ctx, y.User)
+	if err != nil {
+		return nil, err
+	}
+	// Some cursors may be ahead of n by now. An entry after n begins where n
+	// stands, and a cursor's entry is in the log before the cursor moves again.
+	begins := map[string]Pos{}
+	if slices.ContainsFunc(cursors, func(c userlog.Cursor) bool { return c.N > n }) {
+		page, err := y.s.Log.After(ctx, y.User, n, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Entries {
+			if _, ok := begins[e.Room]; !ok && e.Kind == userlog.KindRoom {
+				begins[e.Room] = e.From
+			}
+		}
+	}
+	var tasks []*task
+	for _, c := range cursors {
+		to := c.To
+		if c.N > n {
+			to = c.From
+			if p, ok := begins[c.Room]; ok {
+				to = p
+			}
+		}
+		if to != 0 {
+			tasks = append(tasks, &task{room: c.Room, cursor: &c, to: to})
+		}
+	}
+	return tasks, nil
+}
+
+// each makes the answers of rooms, a few at a time: on a remote store they are
+// mostly waiting.
+func (y *syncing) each(ctx context.Context, tasks []*task) error {
+	const width = 8
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, width)
+	for _, t := range tasks {
+		if !y.filter.Room.wantsRoom(t.room) {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			if err := y.tell(ctx, t); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+const pushRules = "m.push_rules"
+
+func defaultPushRules(user string) accounts.AccountData {
+	return accounts.AccountData{Type: pushRules, Content: encode(push.DefaultRules(user))}
+}
+
+// globalData returns the global account data of the given types.
+func (y *syncing) globalData(ctx context.Context, types []string) ([]json.RawMessage, error) {
+	data, err := y.items(ctx, "", types)
+	return show(data, &y.filter.AccountData), err
+}
+
+func (y *syncing) items(ctx context.Context, room string, types []string) ([]accounts.AccountData, error) {
+	slices.Sort(types)
+	var data []accounts.AccountData
+	for _, typ := range slices.Compact(types) {
+		d, err := y.s.Accounts.AccountDataItem(ctx, y.User, room, typ)
+		switch {
+		case mxerr.Is(err, "M_NOT_FOUND") && room == "" && typ == pushRules:
+			d = defaultPushRules(y.User)
+		case mxerr.Is(err, "M_NOT_FOUND"):
+			d = accounts.AccountData{Type: typ, Content: json.RawMessage("{}")} // it was deleted
+		case err != nil:
+			return nil, err
+		}
+		data = append(data, d)
+	}
+	return data, nil
+}
+
+func show(data []accounts.AccountData, f *EventFilter) []json.RawMessage {
+	var events []json.RawMessage
+	for _, d := range data {
+		if f.wantsType(d.Type) {
+			events = append(events, encode(d))
+		}
+	}
+	return events
+}

@@ -1,0 +1,308 @@
+package timeline
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/timeline/token"
+	"github.com/virga-im/virga/shared/timeline/trie"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// tell adds one room to the answer, in the section of the user's membership at
+// the end of the task.
+func (y *syncing) tell(ctx context.Context, t *task) error {
+	if t.cursor == nil {
+		c, err := y.s.Log.Cursor(ctx, y.User, t.room)
+		if err != nil {
+			return err
+		}
+		t.cursor = &c
+	}
+	w := &view{s: y.s, Viewer: y.Viewer, room: t.room, cursor: *t.cursor, until: end}
+	if t.to == 0 {
+		return y.onlyData(ctx, t)
+	}
+	membership, err := w.membershipAtPos(ctx, t.to)
+	if err != nil {
+		return err
+	}
+	switch membership {
+	case "join":
+		return y.joined(ctx, w, t)
+	case "invite", "knock":
+		return y.asked(ctx, w, t, membership)
+	}
+	return y.left(ctx, w, t)
+}
+
+// onlyData is for a room of which nothing but account data changed.
+func (y *syncing) onlyData(ctx context.Context, t *task) error {
+	data, err := y.roomData(ctx, t)
+	if err != nil || data == nil {
+		return err
+	}
+	room := &SyncRoom{Timeline: TimelineBatch{Events: []json.RawMessage{}}, AccountData: data}
+	switch t.cursor.Membership {
+	case "join":
+		put(y, &y.rooms.Join, t.room, room)
+	case "leave", "ban":
+		if y.filter.Room.IncludeLeave && !t.cursor.Forgotten {
+			put(y, &y.rooms.Leave, t.room, room)
+		}
+	}
+	return nil
+}
+
+// joined tells of a room that the user is in.
+func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
+	k := known{nothing: t.fresh || y.req.FullState}
+	if !t.fresh {
+		// Whoever was out of the room meanwhile begins anew: what was missed cannot
+		// be told as a difference.
+		before, err := w.membershipAtPos(ctx, t.from)
+		if err != nil {
+			return err
+		}
+		if before != "join" || slices.ContainsFunc(w.cursor.Transitions, func(tr userlog.Transition) bool {
+			return tr.Pos > t.from && tr.Pos <= t.to && tr.Membership != "join"
+		}) {
+			t.fresh, k.nothing = true, true
+		}
+	}
+	if t.fresh {
+		t.from = 0
+	}
+	st, err := w.walk(ctx, t.from, t.to, &y.filter.Room.Timeline)
+	if err != nil {
+		return err
+	}
+	st.limited = st.limited || t.again
+	if !k.nothing {
+		if k.root, err = y.s.knownRoot(ctx, w, st, t.from); err != nil {
+			return err
+		}
+	}
+	room, err := y.body(ctx, w, st, k, true)
+	if err != nil {
+		return err
+	}
+	if room.AccountData, err = y.roomData(ctx, t); err != nil {
+		return err
+	}
+	room.UnreadNotifications = &UnreadCounts{}
+	if !k.nothing && room.empty() {
+		return nil
+	}
+	put(y, &y.rooms.Join, t.room, room)
+	return nil
+}
+
+// empty reports whether the room has nothing to tell.
+func (r *SyncRoom) empty() bool {
+	for _, e := range []*Events{r.State, r.StateAfter, r.StateAfterUnstable, r.AccountData} {
+		if e != nil && len(e.Events) > 0 {
+			return false
+		}
+	}
+	return r.Summary == nil && len(r.Timeline.Events) == 0 && !r.Timeline.Limited
+}
+
+// knownRoot is the state at from. The walk has read it unless it ended before.
+func (s *Service) knownRoot(ctx context.Context, w *view, st *stretch, from Pos) (trie.Root, error) {
+	if st.from != nil {
+		return *st.from, nil
+	}
+	return s.rootAt(ctx, w.room, from)
+}
+
+// body is the timeline and the state of a room.
+func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summary bool) (*SyncRoom, error) {
+	f := &y.filter.Room
+	after := y.req.StateAfter || y.req.StateAfterUnstable
+	ids, changed, err := w.stateFor(ctx, st, k, after, &f.State)
+	if err != nil {
+		return nil, err
+	}
+	room := new(SyncRoom)
+	if summary && (k.nothing || changed.changesSummary()) {
+		if room.Summary, err = w.summary(ctx, st.end); err != nil {
+			return nil, err
+		}
+	}
+	if f.State.LazyLoadMembers {
+		users, err := senders(st.rows)
+		if err != nil {
+			return nil, err
+		}
+		if k.nothing {
+			users = append(users, w.User)
+		}
+		if room.Summary != nil {
+			users = append(users, room.Summary.Heroes...)
+		}
+		if err := w.addMembers(ctx, ids, st, after, users); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := w.events(ctx, ids, &f.State)
+	if err != nil {
+		return nil, err
+	}
+	state, err := w.show(ctx, rows, y.format(false))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !after:
+		room.State = &Events{state}
+	default:
+		if y.req.StateAfter {
+			room.StateAfter = &Events{state}
+		}
+		if y.req.StateAfterUnstable {
+			room.StateAfterUnstable = &Events{state}
+		}
+	}
+	room.Timeline = TimelineBatch{Limited: st.limited, PrevBatch: token.Position(st.before)}
+	if room.Timeline.Events, err = w.show(ctx, st.rows, y.format(true)); err != nil {
+		return nil, err
+	}
+	return room, nil
+}
+
+func (y *syncing) format(prev bool) format {
+	return format{noRoomID: true, prev: prev, federation: y.filter.EventFormat == "federation", fields: y.filter.EventFields}
+}
+
+// left tells of a room that the user is not in any more: up to the departure,
+// and no further.
+func (y *syncing) left(ctx context.Context, w *view, t *task) error {
+	i := -1
+	for j, tr := range w.cursor.Transitions {
+		if tr.Pos <= t.to {
+			i = j
+		}
+	}
+	if i < 0 {
+		return nil
+	}
+	last := w.cursor.Transitions[i]
+	if !t.fresh && last.Pos <= t.from {
+		return y.onlyData(ctx, t)
+	}
+	was, ok := departure(w.cursor, t.to)
+	w.until = was
+	st, k := new(stretch), known{}
+	if ok && (t.fresh && !t.again || !t.fresh && was > t.from) {
+		before, err := w.membershipAtPos(ctx, t.from)
+		if err != nil {
+			return err
+		}
+		if k.nothing = t.fresh || before != "join"; k.nothing {
+			t.from = 0
+		}
+		if st, err = w.walk(ctx, t.from, was, &y.filter.Room.Timeline); err != nil {
+			return err
+		}
+		if !k.nothing {
+			if k.root, err = y.s.knownRoot(ctx, w, st, t.from); err != nil {
+				return err
+			}
+		}
+	} else {
+		st.before, st.limited = last.Pos-1, t.again
+	}
+	// The user learns of a refused or withdrawn invite, and of a ban after the
+	// departure, and of nothing else that happened.
+	if !ok || last.Pos > was || len(st.rows) == 0 {
+		row, err := y.s.At(ctx, t.room, last.Pos)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(st.rows, func(r *EventRow) bool { return r.ID == row.ID }) {
+			st.rows = append(st.rows, row)
+		}
+	}
+	room, err := y.body(ctx, w, st, k, false)
+	if err != nil {
+		return err
+	}
+	if room.AccountData, err = y.roomData(ctx, t); err != nil {
+		return err
+	}
+	put(y, &y.rooms.Leave, t.room, room)
+	return nil
+}
+
+// asked tells of an invite, or of a knock: the room as it shows itself to people
+// outside, and the membership event.
+func (y *syncing) asked(ctx context.Context, w *view, t *task, membership string) error {
+	i := slices.IndexFunc(w.cursor.Transitions, func(tr userlog.Transition) bool { return tr.Pos > t.to })
+	if i < 0 {
+		i = len(w.cursor.Transitions)
+	}
+	if i == 0 {
+		return nil
+	}
+	tr := w.cursor.Transitions[i-1]
+	if !t.fresh && tr.Pos <= t.from {
+		return nil
+	}
+	row, err := y.s.At(ctx, t.room, tr.Pos)
+	if err != nil {
+		return err
+	}
+	rows, err := y.s.StateEvents(ctx, t.room, row.CurrentRoot(), append(memberKeys(tr.Sender), stripped...)...)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(rows, func(r *EventRow) bool { return r.ID == row.ID }) {
+		rows = append(rows, row)
+	}
+	state := Events{make([]json.RawMessage, 0, len(rows))}
+	for _, r := range rows {
+		e, err := r.visible()
+		if err != nil {
+			return err
+		}
+		state.Events = append(state.Events, e.StrippedJSON())
+	}
+	if membership == "knock" {
+		put(y, &y.rooms.Knock, t.room, &KnockedRoom{state})
+	} else {
+		put(y, &y.rooms.Invite, t.room, &InvitedRoom{state})
+	}
+	return nil
+}
+
+// roomData returns the room's account data that the client does not have.
+func (y *syncing) roomData(ctx context.Context, t *task) (*Events, error) {
+	var data []accounts.AccountData
+	var err error
+	switch {
+	case !y.filter.Room.AccountData.wantsRoom(t.room):
+	case y.data != nil:
+		data = y.data[t.room]
+	case t.fresh:
+		data, err = y.s.Accounts.AccountData(ctx, y.User, t.room)
+	default:
+		data, err = y.items(ctx, t.room, t.types)
+	}
+	events := show(data, &y.filter.Room.AccountData.EventFilter)
+	if err != nil || events == nil {
+		return nil, err
+	}
+	return &Events{events}, nil
+}
+
+func put[T any](y *syncing, section *map[string]T, room string, answer T) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if *section == nil {
+		*section = map[string]T{}
+	}
+	(*section)[room] = answer
+}
