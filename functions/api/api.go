@@ -7,11 +7,19 @@ import (
 	"slices"
 
 	adminregistration "github.com/virga-im/virga/functions/admin/registration"
+	"github.com/virga-im/virga/functions/client/backup"
+	"github.com/virga-im/virga/functions/client/creation"
+	"github.com/virga-im/virga/functions/client/directory"
+	"github.com/virga-im/virga/functions/client/membership"
+	"github.com/virga-im/virga/functions/client/participation"
+	"github.com/virga-im/virga/functions/client/presence"
+	"github.com/virga-im/virga/functions/client/profile"
 	"github.com/virga-im/virga/functions/client/push"
 	"github.com/virga-im/virga/functions/client/registration"
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
 	"github.com/virga-im/virga/functions/client/userdata"
+	"github.com/virga-im/virga/functions/workers"
 	"github.com/virga-im/virga/shared/route"
 )
 
@@ -22,15 +30,22 @@ func Routes() []route.Route {
 		server.Routes,
 		registration.Routes,
 		session.Routes,
+		creation.Routes,
+		membership.Routes,
+		participation.Routes,
+		directory.Routes,
+		profile.Routes,
 		userdata.Routes,
+		presence.Routes,
 		push.Routes,
+		backup.Routes,
 		adminregistration.Routes,
 	)
 }
 
 // Workers returns all workers.
 func Workers() []route.Worker {
-	return slices.Concat[[]route.Worker]()
+	return slices.Clone(workers.Workers)
 }
 
 // Operations returns the names of the routes, for home.Options.

@@ -3,20 +3,30 @@
 package home
 
 import (
+	"crypto/rand"
+
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/blob"
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/config"
+	"github.com/virga-im/virga/shared/directory"
+	"github.com/virga-im/virga/shared/federation"
 	"github.com/virga-im/virga/shared/queue"
+	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/userlog"
 	"github.com/virga-im/virga/shared/wake"
 )
 
 // Server is a homeserver. It has no methods; routes pick a service from it.
 type Server struct {
-	About    *Self
-	Accounts *accounts.Service
+	About     *Self
+	Accounts  *accounts.Service
+	Directory *directory.Service
+	Keys      *federation.Keys
+	Timeline  *timeline.Service
+	Rooms     *rooms.Service
 }
 
 // Self is what the server knows of itself.
@@ -58,7 +68,14 @@ func New(o Options) (*Server, error) {
 		PasswordCost: string(c.PasswordCost),
 		NoLimits:     !c.RateLimits,
 	})
-	return &Server{About: self, Accounts: people}, nil
+	aliases := &directory.Service{DB: o.DB, ServerName: c.ServerName}
+	keys := &federation.Keys{DB: o.DB, Rand: rand.Reader}
+	read := timeline.New(timeline.Options{DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName})
+	write := rooms.New(rooms.Options{
+		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
+		Keys: keys, Accounts: people, Directory: aliases, Timeline: read, Log: log,
+	})
+	return &Server{About: self, Accounts: people, Directory: aliases, Keys: keys, Timeline: read, Rooms: write}, nil
 }
 
 // The selectors of route.Handle and its kin.
@@ -68,3 +85,12 @@ func About(s *Server) *Self { return s.About }
 
 // Accounts selects the accounts domain.
 func Accounts(s *Server) *accounts.Service { return s.Accounts }
+
+// Directory selects the directory domain.
+func Directory(s *Server) *directory.Service { return s.Directory }
+
+// Timeline selects the timeline domain.
+func Timeline(s *Server) *timeline.Service { return s.Timeline }
+
+// Rooms selects the rooms domain.
+func Rooms(s *Server) *rooms.Service { return s.Rooms }

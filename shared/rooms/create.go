@@ -47,8 +47,11 @@ type StateEvent struct {
 	Content  json.RawMessage `json:"content"`
 }
 
-// Creates is what Create and EndAbandonedCreations use.
+// Creates is what Create uses.
 var Creates = grant.Of(Writes, directory.Writes, grant.WriteTable("server"))
+
+// EndsCreations is what EndAbandonedCreations uses.
+var EndsCreations = grant.Of(grant.ReadTable("rooms", "server"), grant.WriteTable("rooms", "events", "server"))
 
 // perTransaction is how many events of a new room go in one transaction.
 const perTransaction = 8

@@ -258,6 +258,29 @@ func (s *Service) Joined(ctx context.Context, user string) ([]string, error) {
 	return rooms, nil
 }
 
+// SetProfileField sets a field of a local user's profile and shows it in rooms.
+func (s *Service) SetProfileField(ctx context.Context, user, field string, value json.RawMessage) error {
+	if err := s.Accounts.SetProfileField(ctx, user, field, value); err != nil {
+		return err
+	}
+	return s.showField(ctx, user, field)
+}
+
+// DeleteProfileField removes a field of a local user's profile, also from rooms.
+func (s *Service) DeleteProfileField(ctx context.Context, user, field string) error {
+	if err := s.Accounts.DeleteProfileField(ctx, user, field); err != nil {
+		return err
+	}
+	return s.showField(ctx, user, field)
+}
+
+func (s *Service) showField(ctx context.Context, user, field string) error {
+	if field != accounts.FieldDisplayName && field != accounts.FieldAvatarURL {
+		return nil // not part of memberships
+	}
+	return s.ShowProfile(ctx, user)
+}
+
 // ShowProfile makes a local user's membership events show the user's profile, in
 // all rooms the user is in. It is idempotent: a request that died halfway is
 // made complete by repeating it.

@@ -46,7 +46,6 @@ import (
 type Options struct {
 	DB         store.DB
 	Clock      clock.Clock
-	Rand       io.Reader
 	ServerName string
 	Keys       *federation.Keys
 	Accounts   *accounts.Service

@@ -10,6 +10,8 @@ import (
 	"github.com/virga-im/virga/shared/directory"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/userlog"
 )
 
 // SetState sends a state event. An alias that m.room.canonical_alias names for
@@ -113,6 +115,30 @@ func (s *Service) Redact(ctx context.Context, room, target, reason string, sende
 		return Sent{}, err
 	}
 	return sent[0], nil
+}
+
+// ListsAliases is what AliasesOf uses.
+var ListsAliases = grant.Of(timeline.Reads, userlog.Reads)
+
+// AliasesOf lists the local aliases of a room, for its members and, if its
+// history is world readable, for everybody.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidaliases
+func (s *Service) AliasesOf(ctx context.Context, user, room string) ([]string, error) {
+	head, err := s.Timeline.Head(ctx, room)
+	if err != nil {
+		return nil, notThere(err, room)
+	}
+	if head.Visibility != "w" {
+		c, err := s.Log.Cursor(ctx, user, room)
+		if err != nil {
+			return nil, err
+		}
+		if c.Membership != "join" {
+			return nil, mxerr.Forbidden("You are not in the room %s.", room)
+		}
+	}
+	return s.Directory.OfRoom(ctx, room)
 }
 
 // Aliases is what the operations on aliases use.

@@ -10,7 +10,7 @@ import (
 
 // Encode turns a struct into attributes. Fields are named by the tag
 // `db:"name"`, or `db:"name,omitempty"` to leave out a zero value; fields
-// without the tag are ignored. Strings, booleans, all integers and []byte are
+// without the tag, or with `db:"-"`, are ignored. Strings, booleans, all integers and []byte are
 // stored as such, any other type as a string of JSON.
 //
 // Readers tolerate absent attributes and writers may add new ones, since old
@@ -115,7 +115,7 @@ func planOf(t reflect.Type) []field {
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		tag := sf.Tag.Get("db")
-		if tag == "" {
+		if tag == "" || tag == "-" {
 			continue
 		}
 		name, opts, _ := strings.Cut(tag, ",")

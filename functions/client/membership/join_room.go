@@ -1,0 +1,54 @@
+package membership
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/virga-im/virga/events/id"
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// joinRoom lets the requesting user join a room that may be given by an alias.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias
+var joinRoom = route.Route{
+	Name:    "joinRoom",
+	Pattern: "POST /_matrix/client/v3/join/{roomIdOrAlias}",
+	Also:    route.R0,
+	Limit:   route.LimitJoin,
+	Uses:    rooms.Writes,
+	Handler: route.Handle(home.Rooms, serveJoinRoom),
+}
+
+type joinRoomRequest struct {
+	RoomIDOrAlias string `path:"roomIdOrAlias"`
+	// Via and ServerName are servers to join through; rooms here need none.
+	Via              []string        `query:"via"`
+	ServerName       []string        `query:"server_name"`
+	Reason           string          `json:"reason"`
+	ThirdPartySigned json.RawMessage `json:"third_party_signed"`
+}
+
+func serveJoinRoom(ctx context.Context, s *rooms.Service, c route.Caller, req *joinRoomRequest) (*joinResponse, error) {
+	if err := mayJoinBy3PID(req.ThirdPartySigned); err != nil {
+		return nil, err
+	}
+	room := req.RoomIDOrAlias
+	if strings.HasPrefix(room, "#") {
+		found, err := s.Directory.Lookup(ctx, room)
+		if err != nil {
+			return nil, err
+		}
+		room = found.Room
+	} else if !id.ValidRoom(room) {
+		return nil, mxerr.InvalidParam("%q is neither a room id nor a room alias.", room)
+	}
+	if err := s.Join(ctx, c.UserID, room, req.Reason); err != nil {
+		return nil, err
+	}
+	return &joinResponse{room}, nil
+}

@@ -1,0 +1,37 @@
+package participation
+
+import (
+	"context"
+
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// redactEvent strips an event of its content.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
+var redactEvent = route.Route{
+	Name:    "redactEvent",
+	Pattern: "PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}",
+	Also:    route.R0,
+	Limit:   route.LimitMessage,
+	Uses:    rooms.Writes,
+	Handler: route.Handle(home.Rooms, serveRedactEvent),
+}
+
+type redactEventRequest struct {
+	RoomID  string `path:"roomId"`
+	EventID string `path:"eventId"`
+	TxnID   string `path:"txnId"`
+	Reason  string `json:"reason"`
+}
+
+func serveRedactEvent(ctx context.Context, s *rooms.Service, c route.Caller, req *redactEventRequest) (*sentResponse, error) {
+	txn := rooms.Txn{Device: c.DeviceID, Endpoint: "redact", ID: req.TxnID}
+	sent, err := s.Redact(ctx, req.RoomID, req.EventID, req.Reason, c.UserID, txn)
+	if err != nil {
+		return nil, err
+	}
+	return &sentResponse{sent.ID}, nil
+}

@@ -1,0 +1,41 @@
+package participation
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// setRoomStateWithKey sends a state event to a room. The state key may be left
+// out, with or without the slash before it, and is empty then.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
+var setRoomStateWithKey = route.Route{
+	Name:    "setRoomStateWithKey",
+	Pattern: "PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+	Also: route.R0.And(
+		"/_matrix/client/v3/rooms/{roomId}/state/{eventType}", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
+		"/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/",
+	),
+	Limit:   route.LimitMessage,
+	Uses:    rooms.Writes,
+	Handler: route.Handle(home.Rooms, serveSetRoomStateWithKey),
+}
+
+type setRoomStateWithKeyRequest struct {
+	RoomID   string          `path:"roomId"`
+	Type     string          `path:"eventType"`
+	StateKey string          `path:"stateKey"`
+	Content  json.RawMessage `body:"json"`
+}
+
+func serveSetRoomStateWithKey(ctx context.Context, s *rooms.Service, c route.Caller, req *setRoomStateWithKeyRequest) (*sentResponse, error) {
+	sent, err := s.SetState(ctx, req.RoomID, rooms.Draft{Type: req.Type, Sender: c.UserID, StateKey: &req.StateKey, Content: req.Content})
+	if err != nil {
+		return nil, err
+	}
+	return &sentResponse{sent.ID}, nil
+}

@@ -1,0 +1,321 @@
+package rooms_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/directory"
+	"github.com/virga-im/virga/shared/federation"
+	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+// server is the domains over the embedded store, in memory.
+type server struct {
+	t        *testing.T
+	ctx      context.Context
+	store    *local.Local
+	rooms    *rooms.Service
+	timeline *timeline.Service
+	accounts *accounts.Service
+	log      *userlog.Service
+}
+
+func everything() grant.Set {
+	var names []string
+	for _, t := range store.Tables {
+		names = append(names, t.Name)
+	}
+	return grant.Of(grant.ReadTable(names...), grant.WriteTable(names...))
+}
+
+func open(t *testing.T, opt local.Options) *server {
+	t.Helper()
+	l, err := local.Open(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	s := &server{t: t, store: l, ctx: grant.With(t.Context(), "test", everything(), nil)}
+	s.log = &userlog.Service{DB: l.DB(), Clock: clock.System{}, Waker: l.Wake()}
+	s.accounts = accounts.New(accounts.Options{DB: l.DB(), Clock: clock.System{}, Log: s.log, ServerName: "test", Registration: "open", PasswordCost: "min", NoLimits: true})
+	s.timeline = timeline.New(timeline.Options{DB: l.DB(), Clock: clock.System{}, Log: s.log, Accounts: s.accounts, ServerName: "test"})
+	s.rooms = rooms.New(rooms.Options{
+		DB: l.DB(), Clock: clock.System{}, ServerName: "test", Keys: &federation.Keys{DB: l.DB(), Rand: rand.Reader},
+		Accounts: s.accounts, Directory: &directory.Service{DB: l.DB(), ServerName: "test"}, Timeline: s.timeline, Log: s.log,
+	})
+	return s
+}
+
+// register makes an account, however many interactive stages that takes.
+func (s *server) register(name string) string {
+	s.t.Helper()
+	user := "@" + name + ":test"
+	if _, err := s.accounts.Register(s.ctx, accounts.Registration{Username: name, Password: "a password", InhibitLogin: true},
+		&accounts.AuthData{Type: "m.login.dummy"}); err != nil {
+		s.t.Fatalf("register %s: %v", name, err)
+	}
+	return user
+}
+
+func (s *server) create(c rooms.Creation) string {
+	s.t.Helper()
+	room, err := s.rooms.Create(s.ctx, c)
+	if err != nil {
+		s.t.Fatalf("create: %v", err)
+	}
+	return room
+}
+
+func (s *server) say(room, user, body string) rooms.Sent {
+	s.t.Helper()
+	sent, err := s.rooms.Send(s.ctx, room, rooms.Draft{Type: "m.room.message", Sender: user, Content: text(body)})
+	if err != nil {
+		s.t.Fatalf("send: %v", err)
+	}
+	return sent
+}
+
+func text(body string) json.RawMessage {
+	b, _ := json.Marshal(map[string]string{"msgtype": "m.text", "body": body})
+	return b
+}
+
+func (s *server) ok(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) refused(err error, code string) {
+	s.t.Helper()
+	if !mxerr.Is(err, code) {
+		s.t.Fatalf("got %v, want %s", err, code)
+	}
+}
+
+// told returns the positions of a room that a user's log tells, and checks that
+// it tells each of them once and leaves none out.
+func (s *server) told(user, room string) (from, to timeline.Pos) {
+	s.t.Helper()
+	page, err := s.log.After(s.ctx, user, 0, 0)
+	s.ok(err)
+	if page.Gap {
+		s.t.Fatalf("the log of %s has a gap", user)
+	}
+	first := true
+	for _, e := range page.Entries {
+		if e.Room != room || e.Kind != userlog.KindRoom {
+			continue
+		}
+		if first {
+			from, first = e.From, false
+		} else if e.From != to {
+			s.t.Fatalf("the log of %s tells %s from %s after it told up to %s", user, room, e.From, to)
+		}
+		to = e.To
+	}
+	return from, to
+}
+
+func TestRoomsOfBothVersionsStartComplete(t *testing.T) {
+	for _, version := range rooms.CreatableVersions() {
+		t.Run(version, func(t *testing.T) {
+			s := open(t, local.NewMemory().Options())
+			alice, bob := s.register("alice"), s.register("bob")
+			for _, preset := range []string{"private_chat", "public_chat", "trusted_private_chat"} {
+				room := s.create(rooms.Creation{
+					Creator: alice, Version: version, Preset: preset, Name: "A name", Topic: "A topic", Invite: []string{bob},
+					InitialState: []rooms.StateEvent{{Type: "m.room.encryption", Content: json.RawMessage(`{"algorithm":"m.megolm.v1.aes-sha2"}`)}},
+				})
+				s.ok(s.rooms.Join(s.ctx, bob, room, ""))
+				s.say(room, bob, "hello")
+				head, err := s.timeline.Head(s.ctx, room)
+				s.ok(err)
+				events, err := s.timeline.StateEvents(s.ctx, room, head.CurrentRoot())
+				s.ok(err)
+				var types []string
+				for _, row := range events {
+					e, err := row.Event()
+					s.ok(err)
+					types = append(types, e.Type)
+				}
+				// create, two members, levels, join rules, visibility, guests, encryption, name, topic
+				if len(types) != 10 {
+					t.Errorf("%s: state is %v", preset, types)
+				}
+			}
+		})
+	}
+}
+
+func TestMembershipsFollowTheRules(t *testing.T) {
+	s := open(t, local.NewMemory().Options())
+	alice, bob, carol := s.register("alice"), s.register("bob"), s.register("carol")
+	room := s.create(rooms.Creation{Creator: alice})
+	s.refused(s.rooms.Join(s.ctx, bob, room, ""), "M_FORBIDDEN")
+	s.refused(s.rooms.Invite(s.ctx, room, rooms.Membership{Sender: bob, Target: carol}), "M_FORBIDDEN")
+	s.refused(s.rooms.Invite(s.ctx, room, rooms.Membership{Sender: alice, Target: "@nobody:test"}), "M_NOT_FOUND")
+	s.ok(s.rooms.Invite(s.ctx, room, rooms.Membership{Sender: alice, Target: bob}))
+	s.ok(s.rooms.Join(s.ctx, bob, room, ""))
+	s.ok(s.rooms.Join(s.ctx, bob, room, "")) // again does nothing
+	s.refused(s.rooms.Kick(s.ctx, room, rooms.Membership{Sender: bob, Target: alice}), "M_FORBIDDEN")
+	s.refused(s.rooms.Kick(s.ctx, room, rooms.Membership{Sender: alice, Target: carol}), "M_FORBIDDEN")
+	s.ok(s.rooms.Ban(s.ctx, room, rooms.Membership{Sender: alice, Target: bob, Reason: "no"}))
+	s.refused(s.rooms.Join(s.ctx, bob, room, ""), "M_FORBIDDEN")
+	s.refused(s.rooms.Invite(s.ctx, room, rooms.Membership{Sender: alice, Target: bob}), "M_FORBIDDEN")
+	s.refused(s.rooms.Unban(s.ctx, room, rooms.Membership{Sender: alice, Target: carol}), "M_FORBIDDEN")
+	s.ok(s.rooms.Unban(s.ctx, room, rooms.Membership{Sender: alice, Target: bob}))
+	_, err := s.rooms.Send(s.ctx, room, rooms.Draft{Type: "m.room.message", Sender: bob, Content: text("let me in")})
+	s.refused(err, "M_FORBIDDEN")
+	s.refused(s.rooms.Forget(s.ctx, alice, room), "M_UNKNOWN")
+	s.ok(s.rooms.Forget(s.ctx, bob, room))
+	s.ok(s.rooms.Leave(s.ctx, alice, room, ""))
+	joined, err := s.rooms.Joined(s.ctx, alice)
+	s.ok(err)
+	if len(joined) != 0 {
+		t.Errorf("alice is still in %v", joined)
+	}
+}
+
+func TestATransactionIDMakesOneEvent(t *testing.T) {
+	s := open(t, local.NewMemory().Options())
+	alice := s.register("alice")
+	room := s.create(rooms.Creation{Creator: alice})
+	d := rooms.Draft{Type: "m.room.message", Sender: alice, Content: text("once"), Txn: rooms.Txn{Device: "D", Endpoint: "send", ID: "1"}}
+	first, err := s.rooms.Send(s.ctx, room, d)
+	s.ok(err)
+	again, err := s.rooms.Send(s.ctx, room, d)
+	s.ok(err)
+	if first != again {
+		t.Errorf("the repeated request made %v, the first one %v", again, first)
+	}
+	d.Txn.Device = "E"
+	other, err := s.rooms.Send(s.ctx, room, d)
+	s.ok(err)
+	if other.ID == first.ID {
+		t.Error("another device's transaction is the same")
+	}
+	// What was answered once is answered again, even to those who left.
+	s.ok(s.rooms.Leave(s.ctx, alice, room, ""))
+	again, err = s.rooms.Send(s.ctx, room, d)
+	s.ok(err)
+	if again != other {
+		t.Errorf("after leaving: %v, want %v", again, other)
+	}
+}
+
+func TestManyWritersMakeOneOrder(t *testing.T) {
+	s := open(t, local.NewMemory().Options())
+	alice := s.register("alice")
+	room := s.create(rooms.Creation{Creator: alice})
+	const writers, each = 8, 10
+	errs := make(chan error, writers*each)
+	for w := range writers {
+		go func() {
+			for i := range each {
+				_, err := s.rooms.Send(s.ctx, room, rooms.Draft{Type: "m.room.message", Sender: alice, Content: text(fmt.Sprint(w, i))})
+				errs <- err
+			}
+		}()
+	}
+	for range writers * each {
+		s.ok(<-errs)
+	}
+	head, err := s.timeline.Head(s.ctx, room)
+	s.ok(err)
+	rows, err := s.timeline.Range(s.ctx, room, 0, head.Pos, false, 0)
+	s.ok(err)
+	for i, r := range rows {
+		if r.Pos != userlog.FirstPos+timeline.Pos(i) {
+			t.Fatalf("position %d is %s", i, r.Pos)
+		}
+		e, err := r.Event()
+		s.ok(err)
+		if i > 0 && (len(e.PrevEvents) != 1 || e.PrevEvents[0] != rows[i-1].ID) {
+			t.Fatalf("event %d follows %v, not %s", i, e.PrevEvents, rows[i-1].ID)
+		}
+	}
+	if _, to := s.told(alice, room); to != head.Pos {
+		t.Errorf("alice was told up to %s of %s", to, head.Pos)
+	}
+}
+
+func TestFanOutTellsEverybodyOnce(t *testing.T) {
+	opt := local.NewMemory().Options()
+	opt.Shuffle = true
+	s := open(t, opt)
+	alice := s.register("alice")
+	var others []string
+	for i := range 12 {
+		others = append(others, s.register(fmt.Sprintf("user%d", i)))
+	}
+	room := s.create(rooms.Creation{Creator: alice, Preset: "public_chat"})
+	ctx, stop := context.WithCancel(s.ctx)
+	defer stop()
+	go func() { _ = s.store.Follow(ctx, store.Rooms.Changes(), "fan_out", s.rooms.Dispatch) }()
+	for _, u := range others {
+		s.ok(s.rooms.Join(s.ctx, u, room, ""))
+		s.say(room, u, "hello")
+	}
+	s.ok(s.rooms.Kick(s.ctx, room, rooms.Membership{Sender: alice, Target: others[0]}))
+	last := s.say(room, alice, "bye")
+	s.ok(s.store.Settled(s.ctx))
+	for _, u := range append(others[1:], alice) {
+		if _, to := s.told(u, room); to != last.Pos {
+			t.Errorf("%s was told up to %s of %s", u, to, last.Pos)
+		}
+	}
+	if _, to := s.told(others[0], room); to != last.Pos-1 {
+		t.Errorf("who was kicked was told up to %s, not the kick at %s", to, last.Pos-1)
+	}
+}
+
+func TestAliases(t *testing.T) {
+	s := open(t, local.NewMemory().Options())
+	alice, bob := s.register("alice"), s.register("bob")
+	room := s.create(rooms.Creation{Creator: alice, Preset: "public_chat", AliasName: "lobby"})
+	_, err := s.rooms.Create(s.ctx, rooms.Creation{Creator: bob, AliasName: "lobby"})
+	s.refused(err, "M_ROOM_IN_USE")
+	s.refused(s.rooms.AddAlias(s.ctx, bob, "#second:test", room), "M_FORBIDDEN")
+	s.refused(s.rooms.AddAlias(s.ctx, alice, "#second:elsewhere", room), "M_INVALID_PARAM")
+	s.ok(s.rooms.AddAlias(s.ctx, alice, "#second:test", room))
+	s.refused(s.rooms.AddAlias(s.ctx, alice, "#second:test", room), "M_UNKNOWN")
+	none := ""
+	set := func(content string) error {
+		_, err := s.rooms.SetState(s.ctx, room, rooms.Draft{Type: "m.room.canonical_alias", Sender: alice, StateKey: &none, Content: json.RawMessage(content)})
+		return err
+	}
+	s.ok(set(`{"alias":"#lobby:test","alt_aliases":["#second:test"]}`))
+	s.refused(set(`{"alias":"#nothing:test"}`), "M_BAD_ALIAS")
+	s.refused(s.rooms.RemoveAlias(s.ctx, bob, "#lobby:test"), "M_FORBIDDEN")
+	s.ok(s.rooms.RemoveAlias(s.ctx, alice, "#lobby:test"))
+	aliases, err := s.rooms.AliasesOf(s.ctx, alice, room)
+	s.ok(err)
+	if fmt.Sprint(aliases) != "[#second:test]" {
+		t.Errorf("aliases are %v", aliases)
+	}
+}
+
+func TestRestrictedRoomsLetMembersOfAllowedRoomsIn(t *testing.T) {
+	s := open(t, local.NewMemory().Options())
+	alice, bob, carol := s.register("alice"), s.register("bob"), s.register("carol")
+	club := s.create(rooms.Creation{Creator: alice, Preset: "public_chat"})
+	room := s.create(rooms.Creation{Creator: alice, InitialState: []rooms.StateEvent{{
+		Type: "m.room.join_rules", Content: json.RawMessage(`{"join_rule":"restricted","allow":[{"type":"m.room_membership","room_id":"` + club + `"}]}`),
+	}}})
+	s.ok(s.rooms.Join(s.ctx, bob, club, ""))
+	s.ok(s.rooms.Join(s.ctx, bob, room, ""))
+	s.refused(s.rooms.Join(s.ctx, carol, room, ""), "M_FORBIDDEN")
+}
