@@ -154,11 +154,22 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
-func (l *Local) openFolder() error {
+// createFolder creates the folder if it is new, so that it survives a crash.
+func (l *Local) createFolder() error {
+	if _, err := l.fs.Stat(l.mediaDir()); err == nil {
+		return nil
+	}
 	if err := l.fs.MkdirAll(l.mediaDir(), 0o700); err != nil {
+		return err
+	}
+	return errors.Join(l.syncFolder(l.fs.PathDir(l.opt.Dir)), l.syncFolder(l.opt.Dir))
+}
+
+func (l *Local) openFolder() error {
+	err := l.createFolder()
+	if err != nil {
 		return fmt.Errorf("create the data folder %s: %w", l.opt.Dir, err)
 	}
-	var err error
 	if l.lock, err = pebble.LockDirectory(l.opt.Dir, l.fs); err != nil {
 		return fmt.Errorf("the data folder %s is in use by another process: stop that one first, or choose another folder (%w)", l.opt.Dir, err)
 	}
