@@ -18,8 +18,9 @@ import (
 
 // blobs implements blob.Store on S3.
 //
-// Whoever may read a prefix needs s3:ListBucket on it beside s3:GetObject, even
-// without listing: without it S3 answers 403 for an object that does not exist.
+// Whoever may read needs s3:ListBucket beside s3:GetObject, even without listing:
+// without it S3 answers 403 for an object that does not exist. A Get or Stat has
+// no s3:prefix, so a condition that requires one denies this too.
 type blobs struct {
 	bucket *string
 	client func() (*s3.Client, error)
