@@ -38,8 +38,12 @@ type SigningKey struct {
 	Private ed25519.PrivateKey
 }
 
-// Signs is what Signing uses.
-var Signs = grant.Of(grant.ReadTable("server"), grant.WriteTable("server"))
+// Signs is what Signing uses once there is a key. MakesKey is needed besides by
+// whoever may be the first to sign: the creator of the first room.
+var (
+	Signs    = grant.ReadTable("server")
+	MakesKey = grant.WriteTable("server")
+)
 
 var signingKey = store.Key{Part: "SIGNING", Sort: "KEY"}
 
@@ -50,7 +54,8 @@ func (k *Keys) Signing(ctx context.Context) (*SigningKey, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.key != nil {
-		return k.key, nil
+		// A warm process is allowed what a cold one is.
+		return k.key, grant.Check(ctx, grant.Table, store.Server.Name, grant.Read)
 	}
 	it, err := k.DB.Get(ctx, store.Ref{Table: store.Server, Key: signingKey}, store.Consistent)
 	if errors.Is(err, store.ErrNotFound) {

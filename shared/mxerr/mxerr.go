@@ -29,7 +29,10 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 func (e *Error) MarshalJSON() ([]byte, error) {
 	body := map[string]any{}
 	maps.Copy(body, e.Fields)
-	body["errcode"], body["error"] = e.Code, e.Message
+	// The first answer of user-interactive authentication is a 401 without a code.
+	if e.Code != "" {
+		body["errcode"], body["error"] = e.Code, e.Message
+	}
 	return json.Marshal(body)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/virga-im/virga/events/roomversion"
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/directory"
+	"github.com/virga-im/virga/shared/federation"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
@@ -48,7 +49,7 @@ type StateEvent struct {
 }
 
 // Creates is what Create uses.
-var Creates = grant.Of(Writes, directory.Writes, grant.WriteTable("server"))
+var Creates = grant.Of(Writes, directory.Writes, federation.MakesKey, grant.WriteTable("server"))
 
 // EndsCreations is what EndAbandonedCreations uses.
 var EndsCreations = grant.Of(grant.ReadTable("rooms", "server"), grant.WriteTable("rooms", "events", "server"))

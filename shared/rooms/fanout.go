@@ -14,7 +14,7 @@ import (
 )
 
 // FansOut is what Dispatch uses.
-var FansOut = grant.Of(timeline.Reads, userlog.Appends, grant.ReadTable("server"), grant.WriteTable("server"))
+var FansOut = grant.Of(grant.ReadTable("rooms"), userlog.Appends, grant.ReadTable("server"), grant.WriteTable("server"))
 
 func fanKey(room string) store.Key { return store.Key{Part: "FAN#" + room, Sort: "FAN"} }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/virga-im/virga/shared/directory"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
-	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/userlog"
 )
 
@@ -118,7 +117,7 @@ func (s *Service) Redact(ctx context.Context, room, target, reason string, sende
 }
 
 // ListsAliases is what AliasesOf uses.
-var ListsAliases = grant.Of(timeline.Reads, userlog.Reads)
+var ListsAliases = grant.Of(directory.Reads, userlog.Reads)
 
 // AliasesOf lists the local aliases of a room, for its members and, if its
 // history is world readable, for everybody.
@@ -141,8 +140,11 @@ func (s *Service) AliasesOf(ctx context.Context, user, room string) ([]string, e
 	return s.Directory.OfRoom(ctx, room)
 }
 
-// Aliases is what the operations on aliases use.
-var Aliases = grant.Of(Writes, directory.Writes)
+// AddsAliases is what AddAlias uses, and RemovesAliases what RemoveAlias does.
+var (
+	AddsAliases    = grant.Of(userlog.Reads, grant.WriteTable("rooms"))
+	RemovesAliases = grant.Of(Writes, directory.Writes)
+)
 
 // AddAlias makes an alias for a room.
 //

@@ -18,6 +18,8 @@ import (
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/userlog"
 	"github.com/virga-im/virga/tests/scripts"
 	"github.com/virga-im/virga/tests/server"
 )
@@ -53,6 +55,11 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 			})
 		}
 	})
+	t.Run("abandoned creation", func(t *testing.T) {
+		in := server.InProcess(t, func(o *process.Options) { o.Recorder = &rec })
+		abandon(t, in.Process)
+		finish(t, in.Process)
+	})
 	if t.Failed() {
 		return // what follows from it would only hide why
 	}
@@ -73,6 +80,26 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 	unused(t, "authentication", accounts.Authenticates, authenticated)
 	for _, w := range api.Workers() {
 		unused(t, w.Name, w.Uses, rec.Used(w.Name))
+	}
+}
+
+// abandon leaves what a creation of a room leaves that dies after its first
+// transaction, which no request can do.
+func abandon(t *testing.T, p *process.Process) {
+	t.Helper()
+	var names []string
+	for _, table := range store.Tables {
+		names = append(names, table.Name)
+	}
+	ctx := grant.With(t.Context(), "a dying creation", grant.WriteTable(names...), nil)
+	err := p.Store.DB().Transact(ctx,
+		store.Put(store.Server, store.Key{Part: "CREATING", Sort: "!room"}, store.Attrs{"at": int64(1)}),
+		store.Put(store.Rooms, timeline.HeadKey("!room"), store.Encode(timeline.Head{Version: 1, Creating: true})),
+		store.Put(store.Rooms, timeline.EventKey("!room", userlog.FirstPos), store.Encode(timeline.EventRow{ID: "$event"})),
+		store.Put(store.Events, timeline.IndexKey("$event"), store.Attrs{}),
+	)
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -16,7 +16,7 @@ var deleteRoomAlias = route.Route{
 	Pattern: "DELETE /_matrix/client/v3/directory/room/{roomAlias}",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Uses:    rooms.Aliases,
+	Uses:    rooms.RemovesAliases,
 	Handler: route.Handle(home.Rooms, serveDeleteRoomAlias),
 }
 

@@ -16,7 +16,7 @@ var setRoomAlias = route.Route{
 	Pattern: "PUT /_matrix/client/v3/directory/room/{roomAlias}",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Uses:    rooms.Aliases,
+	Uses:    rooms.AddsAliases,
 	Handler: route.Handle(home.Rooms, serveSetRoomAlias),
 }
 
