@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-im/virga/functions/api"
 	"github.com/virga-im/virga/shared/route"
 )
 
@@ -77,6 +78,20 @@ func TestIntervalsAreWholeMinutes(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Second, 90 * time.Second, -time.Minute} {
 		if got, err := rateOf(d); err == nil {
 			t.Errorf("%s becomes %s", d, got)
+		}
+	}
+}
+
+func TestSectionsAreFolders(t *testing.T) {
+	section := sectionsOf(api.Routes())
+	for _, r := range api.Routes() {
+		if s := section(r); !strings.Contains(s, "/") {
+			t.Errorf("%s is in %s, which is no folder of functions/", r.Name, s)
+		}
+	}
+	for name, want := range map[string]string{"logout": "client/session", "getPushRules": "client/push", "getRoomKeysVersionCurrent": "client/backup"} {
+		if got := section(route.Route{Name: name}); got != want {
+			t.Errorf("%s is in %s, want %s", name, got, want)
 		}
 	}
 }

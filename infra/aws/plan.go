@@ -51,7 +51,7 @@ const (
 func plan(t table, layout string) ([]*function, error) {
 	section := t.section
 	if section == nil {
-		section = sectionOf
+		section = sectionsOf(t.routes)
 	}
 	var all []*function
 	byName := map[string]*function{}
@@ -121,25 +121,67 @@ var functionNames = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 // is a gateway of its own.
 func isAdmin(r route.Route) bool { return strings.HasPrefix(r.Path(), "/_synapse/") }
 
-// sectionOf names the section of a route as its folder does, such as
-// "client/membership". The types of request and response live in that folder;
-// the few routes without types get the first word of their path.
-func sectionOf(r route.Route) string {
+// sectionsOf names the section of each route as its folder does, such as
+// "client/membership". The types of request and response live in that folder. A
+// route without types of its own belongs to the section of the route whose path
+// has most in common with its own, or else is nearest in the list, which is made
+// section by section.
+func sectionsOf(routes []route.Route) func(route.Route) string {
+	sections := map[string]string{}
+	for i, r := range routes {
+		section := folderOf(r)
+		if section == "" {
+			var common, far int
+			api, fallback := apiOf(r)
+			section = fallback
+			for j, other := range routes {
+				folder := folderOf(other)
+				if otherAPI, _ := apiOf(other); folder == "" || otherAPI != api || api == "admin" {
+					continue
+				}
+				n, d := commonWords(r.Path(), other.Path()), max(i-j, 2*(j-i))
+				if section == fallback || n > common || n == common && d < far {
+					section, common, far = folder, n, d
+				}
+			}
+		}
+		sections[r.Name] = section
+	}
+	return func(r route.Route) string { return sections[r.Name] }
+}
+
+func commonWords(a, b string) int {
+	x, y := strings.Split(strings.Trim(a, "/"), "/"), strings.Split(strings.Trim(b, "/"), "/")
+	n := 0
+	for n < len(x) && n < len(y) && x[n] == y[n] {
+		n++
+	}
+	return n
+}
+
+// folderOf returns the folder below functions/ of the types of a route, if it
+// has any.
+func folderOf(r route.Route) string {
 	req, resp := r.Handler.Schema()
 	for _, t := range append(namedTypes(req), namedTypes(resp)...) {
 		if _, folder, ok := strings.Cut(t.PkgPath(), "/functions/"); ok {
 			return folder
 		}
 	}
+	return ""
+}
+
+// apiOf names the API of a route, and a section by the path alone.
+func apiOf(r route.Route) (api, section string) {
 	words := strings.Split(strings.Trim(r.Path(), "/"), "/")
 	switch {
 	case isAdmin(r) && len(words) > 3:
 		// /_synapse/admin/v1/users/{userId} → admin/users
-		return path.Join("admin", words[3])
+		return "admin", path.Join("admin", words[3])
 	case isAdmin(r):
-		return "admin/server"
+		return "admin", "admin/server"
 	case len(words) > 1 && words[0] == "_matrix":
-		return words[1]
+		return words[1], words[1]
 	}
-	return "client"
+	return "client", "client"
 }

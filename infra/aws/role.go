@@ -80,6 +80,9 @@ func roleName(f *function) string {
 			words = append(append(words, logical(string(action))), of...)
 		}
 	}
+	if len(f.uses) == 0 {
+		words = append(words, "Nothing")
+	}
 	if f.worker != nil {
 		words = append(words, "On", logical(f.worker.On.String()))
 	}
@@ -110,7 +113,8 @@ func (s *stack) statements(uses grant.Set) []any {
 		all = append(all, statement(actions, resources[k]...))
 		if k == (key{grant.Blob, grant.Read}) {
 			// Listing is granted on the bucket, and bounded by the prefix. It
-			// also makes S3 answer 404 instead of 403 for what is not there.
+			// also makes S3 answer 404 instead of 403 for what is not there,
+			// where there is no prefix to compare, hence IfExists.
 			var prefixes []string
 			for _, g := range uses {
 				if g.Kind == grant.Blob && g.Action == grant.Read {
@@ -118,7 +122,7 @@ func (s *stack) statements(uses grant.Set) []any {
 				}
 			}
 			list := statement([]string{"s3:ListBucket"}, s.bucket.AttrArn())
-			list["Condition"] = map[string]any{"StringLike": map[string]any{"s3:prefix": prefixes}}
+			list["Condition"] = map[string]any{"StringLikeIfExists": map[string]any{"s3:prefix": prefixes}}
 			all = append(all, list)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -149,8 +150,8 @@ func TestWorkersAreStartedByWhatTheyDeclare(t *testing.T) {
 			t.Errorf("%s delivers a message again while its function is at work", q.Name)
 		}
 	}
-	for _, name := range []string{"receiveEvents", "doWork"} {
-		if name := functionID(map[string]string{"receiveEvents": "receive_events", "doWork": "do_work"}[name]); tm.Resources[name].Properties["RecursiveLoop"] != "Allow" {
+	for _, name := range []string{"receive_events", "do_work"} {
+		if tm.Resources[functionID(name)].Properties["RecursiveLoop"] != "Allow" {
 			t.Errorf("%s is stopped after 16 rounds", name)
 		}
 	}
@@ -213,4 +214,29 @@ func TestGroupsShareAFunction(t *testing.T) {
 		t.Errorf("%d routes", n)
 	}
 	t.Logf("in groups: %s", census(tm))
+}
+
+// Tests run the program of this machine; the stack is otherwise the same.
+func TestArchitecturesDifferInNothingElse(t *testing.T) {
+	tab := table{routes: api.Routes(), workers: api.Workers()}
+	opts := testOptions("virga-a")
+	opts.arch = "host"
+	host, arm := synth(t, opts, tab), realStack(t)
+	for id, r := range arm.Resources {
+		other := maps.Clone(host.Resources[id].Properties)
+		mine := maps.Clone(r.Properties)
+		if r.Type == "AWS::Lambda::Function" {
+			if at(t, mine, "Architectures", 0) != "arm64" || at(t, other, "Architectures", 0) != lambdaArch("host") {
+				t.Errorf("%s: %v and %v", id, mine["Architectures"], other["Architectures"])
+			}
+			delete(mine, "Architectures")
+			delete(other, "Architectures")
+		}
+		if !reflect.DeepEqual(mine, other) {
+			t.Errorf("%s differs", id)
+		}
+	}
+	if len(arm.Resources) != len(host.Resources) {
+		t.Errorf("%d and %d resources", len(arm.Resources), len(host.Resources))
+	}
 }

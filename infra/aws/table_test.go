@@ -73,7 +73,8 @@ func fullTable(tb testing.TB) table {
 		if s := inSection[r.Name]; s != "" {
 			return s
 		}
-		return sectionOf(r)
+		_, s := apiOf(r)
+		return s
 	}
 	t.workers = standInWorkers()
 	return t
