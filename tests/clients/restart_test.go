@@ -19,10 +19,13 @@ func TestNothingIsLostOrDoubledByAKill(t *testing.T) {
 			s := server.Start(t, "-client-listen", freeAddress(t))
 			alice := start(t, pair[0], s).register(t, "alice")
 			bob := start(t, pair[1], s).register(t, "bob")
-			alice.must(t, "sync", nil)
-			bob.must(t, "sync", nil)
+			alice.syncs(t, all)
+			bob.syncs(t, all)
 			room := meet(t, alice, bob)
-			want := []shown{alice.sends(t, room, "drop 0"), bob.sends(t, room, "drop 1")}
+			want := []shown{alice.sends(t, room, "drop 0")}
+			bob.seesMessage(t, room, want[0])
+			want = append(want, bob.sends(t, room, "drop 1"))
+			alice.seesMessage(t, room, want[1])
 			bob.seesMessage(t, room, want[1])
 			bob.must(t, "stop", nil)
 
@@ -57,14 +60,17 @@ func TestNothingIsLostOrDoubledByAKill(t *testing.T) {
 			last := want[len(want)-1]
 			alice.seesMessage(t, room, last)
 			alice.shows(t, room, want)
-			// Bob's goes on from the token it had before the first kill.
-			bob.must(t, "sync", nil)
+			// Bob's goes on from the token it had before the first kill, where there is
+			// more than a timeline holds.
+			bob.syncs(t, 10)
 			bob.seesMessage(t, room, last)
+			bob.must(t, "fill", args{"room": room})
 			bob.shows(t, room, want)
 			// A new device reads it all from the start.
 			phone := bob.program.login(t, bob, "phone")
-			phone.must(t, "sync", nil)
+			phone.syncs(t, 10)
 			phone.seesMessage(t, room, last)
+			phone.must(t, "fill", args{"room": room})
 			phone.shows(t, room, want)
 
 			m := bob.sends(t, room, "after the rain")

@@ -62,8 +62,8 @@ func TestStories(t *testing.T) {
 				t.Run(story.name, func(t *testing.T) {
 					of := fmt.Sprintf("-%d-%s-%s", i, pair[0].folder, pair[1].folder)
 					alice, bob := hers.register(t, "alice"+of), his.register(t, "bob"+of)
-					alice.must(t, "sync", nil)
-					bob.must(t, "sync", nil)
+					alice.syncs(t, all)
+					bob.syncs(t, all)
 					story.tell(t, alice, bob)
 				})
 			}
@@ -135,7 +135,9 @@ func declineStory(t *testing.T, alice, bob *user) {
 	alice.once(t, room)
 }
 
-// sends has the user send a message and returns how all should show it.
+// sends has the user send a message and returns how all should show it. Apps show
+// their own message at once, so for one order everywhere the user must have seen
+// what was sent before.
 func (u *user) sends(t *testing.T, room, body string) shown {
 	t.Helper()
 	id := u.must(t, "send", args{"room": room, "body": body, "txn": "txn of " + body}).EventID
@@ -213,7 +215,7 @@ func redactionStory(t *testing.T, alice, bob *user) {
 	}
 	// Who comes later never gets the content.
 	later := bob.program.login(t, bob, bob.name+" later")
-	later.must(t, "sync", nil)
+	later.syncs(t, all)
 	later.sees(t, room, "the redaction", func(e event) bool { return e.ID == redaction })
 	later.shows(t, room, want)
 }
@@ -298,9 +300,11 @@ func banStory(t *testing.T, alice, bob *user) {
 
 func newDeviceStory(t *testing.T, alice, bob *user) {
 	room := meet(t, alice, bob)
-	want := []shown{alice.sends(t, room, "one"), bob.sends(t, room, "two")}
+	want := []shown{alice.sends(t, room, "one")}
+	bob.seesMessage(t, room, want[0])
+	want = append(want, bob.sends(t, room, "two"))
 	phone := alice.program.login(t, alice, alice.name+" phone")
-	phone.must(t, "sync", nil)
+	phone.syncs(t, all)
 	phone.seesMessage(t, room, want[1])
 	phone.shows(t, room, want)
 	for _, of := range []*user{alice, bob} {
@@ -309,7 +313,9 @@ func newDeviceStory(t *testing.T, alice, bob *user) {
 		}
 	}
 	// From now on all three devices see the same.
-	want = append(want, phone.sends(t, room, "three"), bob.sends(t, room, "four"))
+	want = append(want, phone.sends(t, room, "three"))
+	bob.seesMessage(t, room, want[2])
+	want = append(want, bob.sends(t, room, "four"))
 	for _, u := range []*user{alice, bob, phone} {
 		u.seesMessage(t, room, want[3])
 		u.shows(t, room, want)
@@ -323,7 +329,7 @@ func logoutStory(t *testing.T, alice, bob *user) {
 	// The user stays in the room, and the next device finds what it missed.
 	m := alice.sends(t, room, "while you were out")
 	again := bob.program.login(t, bob, bob.name+" again")
-	again.must(t, "sync", nil)
+	again.syncs(t, all)
 	again.seesMessage(t, room, m)
 	again.shows(t, room, []shown{m})
 }

@@ -2,19 +2,9 @@
 // telling it what they see on standard output, one JSON object per line; see
 // program_test.go. Usage: node client.mjs <URL of the homeserver>
 
+import "./node20.mjs";
 import { createInterface } from "node:readline";
-import * as sdk from "matrix-js-sdk";
-import { ClientEvent, SyncState } from "matrix-js-sdk";
-
-// Standard output belongs to the test, so the SDK logs to standard error.
-for (const method of ["debug", "info", "log", "trace"]) console[method] = console.error;
-
-// The SDK asks for Node 22; this is all that it misses in Node 20.
-Promise.withResolvers ??= function () {
-  const all = {};
-  all.promise = new this((resolve, reject) => Object.assign(all, { resolve, reject }));
-  return all;
-};
+import { ClientEvent, EventStatus, Filter, MemoryStore, SyncState, createClient } from "matrix-js-sdk";
 
 const baseUrl = process.argv[2];
 const users = new Map(); // name in the test → MatrixClient
@@ -24,7 +14,7 @@ const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 // The acts of a user. Each gets the user's client and the arguments of the test.
 const acts = {
   async register(_, { user, password }) {
-    const anonymous = sdk.createClient({ baseUrl });
+    const anonymous = createClient({ baseUrl });
     const request = { username: user, password, initial_device_display_name: "js-sdk" };
     let session;
     try {
@@ -39,7 +29,7 @@ const acts = {
   },
 
   async login(_, { user, password }) {
-    const anonymous = sdk.createClient({ baseUrl });
+    const anonymous = createClient({ baseUrl });
     const identifier = { type: "m.id.user", user };
     return become(this.as, await anonymous.loginRequest({ type: "m.login.password", identifier, password }));
   },
@@ -48,8 +38,8 @@ const acts = {
   whoami: (client) => client.whoami(),
 
   // sync answers when the first /sync has been processed. After stop it goes on
-  // from where it was.
-  sync: (client) =>
+  // from where it was. The limit is of events in a timeline.
+  sync: (client, { limit }) =>
     new Promise((resolve, reject) => {
       client.on(ClientEvent.Sync, (state, _, data) => {
         if (state === SyncState.Prepared) resolve();
@@ -57,7 +47,9 @@ const acts = {
         // The SDK waits for some seconds before it looks whether the server is back.
         if (state === SyncState.Reconnecting) setTimeout(() => client.retryImmediately(), 50);
       });
-      client.startClient({ initialSyncLimit: 50 }).catch(reject);
+      const filter = new Filter(client.getUserId());
+      filter.setTimelineLimit(limit);
+      client.startClient({ filter, initialSyncLimit: limit }).catch(reject);
     }),
 
   stop(client) {
@@ -67,7 +59,7 @@ const acts = {
 
   createRoom: (client, { content }) => client.createRoom(content),
   invite: (client, { room, user }) => client.invite(room, user),
-  join: (client, { room }) => client.joinRoom(room),
+  join: (client, { room }) => client.joinRoom(room).then(({ roomId: room_id }) => ({ room_id })),
   leave: (client, { room }) => client.leave(room),
   kick: (client, { room, user, reason }) => client.kick(room, user, reason),
   ban: (client, { room, user, reason }) => client.ban(room, user, reason),
@@ -83,6 +75,12 @@ const acts = {
   redact: (client, { room, event, reason }) => client.redactEvent(room, event, undefined, { reason }),
   setName: (client, { name }) => client.setDisplayName(name),
 
+  // fill reads what limited timelines left out.
+  async fill(client, { room }) {
+    const timeline = client.getRoom(room).getLiveTimeline();
+    while (timeline.getPaginationToken("b")) await client.scrollback(client.getRoom(room), 7);
+  },
+
   // The rest is what the SDK made of all that it has seen.
 
   timeline: (client, { room }) =>
@@ -90,7 +88,13 @@ const acts = {
       .getRoom(room)
       .getLiveTimeline()
       .getEvents()
-      .map((event) => ({ event_id: event.getId(), type: event.getType(), body: event.getContent().body, redacted: event.isRedacted() })),
+      .filter((event) => event.status !== EventStatus.NOT_SENT)
+      .map((event) => ({
+        event_id: event.getId(),
+        type: event.getType(),
+        body: event.getContent().body,
+        redacted: event.isRedacted(),
+      })),
 
   members: (client, { room }) =>
     client
@@ -99,8 +103,15 @@ const acts = {
       .map((member) => ({ user_id: member.userId, membership: member.membership, name: member.rawDisplayName })),
 };
 
+// Store keeps the sync token over stop and sync, as the stores in browsers do.
+class Store extends MemoryStore {
+  getSavedSyncToken() {
+    return Promise.resolve(this.getSyncToken());
+  }
+}
+
 function become(name, { user_id: userId, device_id: deviceId, access_token: accessToken }) {
-  const client = sdk.createClient({ baseUrl, userId, deviceId, accessToken });
+  const client = createClient({ baseUrl, userId, deviceId, accessToken, store: new Store() });
   users.set(name, client);
   client.on(ClientEvent.Event, (event) => {
     if (event.getRoomId()) say({ as: name, saw: event.getEffectiveEvent() });

@@ -29,6 +29,14 @@ type user struct {
 
 	mu       sync.Mutex
 	timeline map[id.RoomID][]shown
+	gaps     map[id.RoomID][]gap
+}
+
+// gap is what a limited timeline left out: the events from a token back to
+// another, which belong before the event at an index.
+type gap struct {
+	from, to string
+	at       int
 }
 
 // shown is an event as an app on mautrix-go would show it.
@@ -52,6 +60,7 @@ type args struct {
 	Reason   string                `json:"reason"`
 	Body     string                `json:"body"`
 	Txn      string                `json:"txn"`
+	Limit    int                   `json:"limit"`
 	Content  mautrix.ReqCreateRoom `json:"content"`
 }
 
@@ -78,12 +87,16 @@ var acts = map[string]func(ctx context.Context, u *user, a *args) (any, error){
 	"whoami": func(ctx context.Context, u *user, _ *args) (any, error) { return u.Whoami(ctx) },
 
 	// sync answers when the first /sync has been processed. After stop it goes on
-	// from where it was.
-	"sync": func(_ context.Context, u *user, _ *args) (any, error) {
-		ctx, stop := context.WithCancel(context.Background())
-		u.stop = stop
+	// from where it was. The limit is of events in a timeline.
+	"sync": func(ctx context.Context, u *user, a *args) (any, error) {
+		if err := u.Store.SaveFilterID(ctx, u.UserID, ""); err != nil {
+			return nil, err
+		}
+		ctx, u.stop = context.WithCancel(ctx)
 		first := make(chan struct{})
-		u.Syncer.(*syncer).processed = sync.OnceFunc(func() { close(first) })
+		s := u.Syncer.(*syncer)
+		s.FilterJSON = &mautrix.Filter{Room: &mautrix.RoomFilter{Timeline: &mautrix.FilterPart{Limit: a.Limit}}}
+		s.processed = sync.OnceFunc(func() { close(first) })
 		failed := make(chan error, 1)
 		go func() { failed <- u.SyncWithContext(ctx) }()
 		select {
@@ -123,6 +136,26 @@ var acts = map[string]func(ctx context.Context, u *user, a *args) (any, error){
 	},
 	"setName": func(ctx context.Context, u *user, a *args) (any, error) { return nil, u.SetDisplayName(ctx, a.Name) },
 
+	// fill reads what limited timelines left out.
+	"fill": func(ctx context.Context, u *user, a *args) (any, error) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		for _, g := range slices.Backward(u.gaps[a.Room]) {
+			for g.from != "" {
+				resp, err := u.Messages(ctx, a.Room, g.from, g.to, mautrix.DirectionBackward, nil, 7)
+				if err != nil {
+					return nil, err
+				}
+				for _, evt := range resp.Chunk {
+					u.timeline[a.Room] = slices.Insert(u.timeline[a.Room], g.at, show(evt))
+				}
+				g.from = resp.End
+			}
+		}
+		delete(u.gaps, a.Room)
+		return nil, nil
+	},
+
 	// The rest is what this program and mautrix-go made of all that they have seen.
 
 	"timeline": func(_ context.Context, u *user, a *args) (any, error) {
@@ -150,10 +183,27 @@ func newUser(baseURL, name string) (*user, error) {
 	}
 	s := &syncer{DefaultSyncer: mautrix.NewDefaultSyncer()}
 	client.Syncer, client.StateStore = s, mautrix.NewMemoryStateStore()
-	u := &user{Client: client, name: name, timeline: map[id.RoomID][]shown{}}
+	u := &user{Client: client, name: name, timeline: map[id.RoomID][]shown{}, gaps: map[id.RoomID][]gap{}}
+	s.OnSync(u.mind)
 	s.OnEvent(client.StateStoreSyncHandler)
 	s.OnEvent(u.see)
 	return u, nil
+}
+
+// mind remembers the gaps of a response.
+func (u *user) mind(_ context.Context, resp *mautrix.RespSync, since string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for room, data := range resp.Rooms.Join {
+		if data.Timeline.Limited {
+			u.gaps[room] = append(u.gaps[room], gap{data.Timeline.PrevBatch, since, len(u.timeline[room])})
+		}
+	}
+	return true
+}
+
+func show(evt *event.Event) shown {
+	return shown{evt.ID, evt.Type.Type, evt.Content.Raw["body"], evt.Unsigned.RedactedBecause != nil}
 }
 
 // see keeps what an app would show, and tells the test.
@@ -167,7 +217,7 @@ func (u *user) see(_ context.Context, evt *event.Event) {
 		if i := slices.IndexFunc(list, func(s shown) bool { return s.ID == evt.Redacts }); i >= 0 {
 			list[i].Body, list[i].Redacted = nil, true
 		}
-		u.timeline[evt.RoomID] = append(list, shown{evt.ID, evt.Type.Type, evt.Content.Raw["body"], evt.Unsigned.RedactedBecause != nil})
+		u.timeline[evt.RoomID] = append(list, show(evt))
 		u.mu.Unlock()
 	}
 	say(map[string]any{"as": u.name, "saw": evt})
