@@ -165,6 +165,12 @@ func (s *Service) EventsByID(ctx context.Context, room string, ids []string) (ma
 			unknown = append(unknown, eventID)
 		}
 	}
+	if len(unknown) == 0 && len(ids) > 0 {
+		// A warm process is allowed what a cold one is.
+		if err := grant.Check(ctx, grant.Table, store.Events.Name, grant.Read); err != nil {
+			return nil, err
+		}
+	}
 	if len(unknown) > 0 {
 		index, err := s.Index(ctx, unknown)
 		if err != nil {
