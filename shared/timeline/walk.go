@@ -74,12 +74,24 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 				return st.turned(), nil
 			}
 			scanned++
-			ok, err := w.shows(ctx, r, f)
+			seen, err := w.sees(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			if !seen {
+				// State that changed where the user cannot see it is told as the state
+				// before the timeline, so the timeline has to begin after it.
+				if unseen++; len(st.rows) > 0 && r.changesState() {
+					st.start, st.limited = r.CurrentRoot(), true
+					return st.turned(), nil
+				}
+				continue
+			}
+			wanted, err := f.wantsRow(r)
 			switch {
 			case err != nil:
 				return nil, err
-			case !ok:
-				unseen++
+			case !wanted:
 			case len(st.rows) == limit:
 				st.limited = true
 				return st.turned(), nil
@@ -112,11 +124,21 @@ func (w *view) shows(ctx context.Context, r *EventRow, f *RoomEventFilter) (bool
 	if ok, err := w.sees(ctx, r); err != nil || !ok {
 		return false, err
 	}
+	return f.wantsRow(r)
+}
+
+func (f *RoomEventFilter) wantsRow(r *EventRow) (bool, error) {
 	e, err := r.visible()
-	if err != nil {
-		return false, err
+	return err == nil && f.wantsEvent(e), err
+}
+
+// changesState reports whether the state is another after the position.
+func (r *EventRow) changesState() bool {
+	if r.Kind == KindState {
+		return true
 	}
-	return f.wantsEvent(e), nil
+	e, err := r.Event()
+	return err == nil && e.IsState()
 }
 
 // senders returns who sent the events, each once.

@@ -1,0 +1,552 @@
+package timeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/userlog"
+)
+
+const lazy = `{"room":{"state":{"lazy_load_members":true}}}`
+
+func limit(n int) string { return fmt.Sprintf(`{"room":{"timeline":{"limit":%d}}}`, n) }
+
+func TestInitialSyncHasTheStateBeforeTheTimeline(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	s.say(room, alice, "one", "two", "three")
+	r := s.sync(bob, "", limit(2)).Rooms.Join[room]
+	s.same("timeline", s.bodies(r.Timeline.Events), []string{"two", "three"})
+	if !r.Timeline.Limited {
+		t.Error("there is more before the timeline, and it is not limited")
+	}
+	if got := s.bodies(r.State.Events); len(got) != 7 || !slices.Contains(got, "@bob:test join") {
+		t.Errorf("state is %q", got)
+	}
+	if r.Summary.Joined != 2 || !slices.Equal(r.Summary.Heroes, []string{alice}) {
+		t.Errorf("summary is %+v", r.Summary)
+	}
+	for _, e := range s.events(append(r.State.Events, r.Timeline.Events...)) {
+		if e.Room != "" {
+			t.Errorf("%s has a room_id", e.short())
+		}
+	}
+}
+
+func TestNewRoomFitsItsTimeline(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	r := s.sync(alice, "", limit(50)).Rooms.Join[room]
+	if len(r.State.Events) != 0 || r.Timeline.Limited {
+		t.Errorf("limited is %t, state is %q", r.Timeline.Limited, s.bodies(r.State.Events))
+	}
+}
+
+func TestIncrementalSyncHasWhatIsNew(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	since := s.sync(bob, "", "").NextBatch
+	resp := s.sync(bob, since, "")
+	if len(resp.Rooms.Join) != 0 {
+		t.Errorf("nothing happened, and the answer has %v", resp.Rooms.Join)
+	}
+	s.say(room, alice, "hello")
+	r := s.sync(bob, since, "").Rooms.Join[room]
+	s.same("timeline", s.bodies(r.Timeline.Events), []string{"hello"})
+	if r.Timeline.Limited || len(r.State.Events) != 0 || r.Summary != nil {
+		t.Errorf("a message changed more than the timeline: %+v", r)
+	}
+	again := s.sync(bob, since, "").Rooms.Join[room]
+	s.same("the same request again", s.bodies(again.Timeline.Events), []string{"hello"})
+}
+
+func TestSyncTellsExactlyWhatTheLogTells(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	since := s.sync(bob, "", "").NextBatch
+	s.say(room, alice, "told")
+	// Written, and not told yet.
+	_, err := s.rooms.Send(s.ctx, room, rooms.Draft{Type: "m.room.message", Sender: alice, Content: json.RawMessage(`{"body":"not told"}`)})
+	s.ok(err)
+	resp := s.sync(bob, since, "")
+	s.same("before fan-out", s.bodies(resp.Rooms.Join[room].Timeline.Events), []string{"told"})
+	s.deliver(room)
+	resp = s.sync(bob, resp.NextBatch, "")
+	s.same("after fan-out", s.bodies(resp.Rooms.Join[room].Timeline.Events), []string{"not told"})
+}
+
+func TestLimitedSyncHasTheStateOfTheGap(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	since := s.sync(bob, "", "").NextBatch
+	s.set(room, alice, "m.room.topic", "", `{"topic":"old"}`)
+	s.set(room, alice, "m.room.topic", "", `{"topic":"new"}`)
+	s.join(room, carol)
+	s.say(room, alice, "one", "two")
+	s.set(room, alice, "m.room.name", "", `{"name":"later"}`)
+
+	r := s.sync(bob, since, limit(2)).Rooms.Join[room]
+	s.same("timeline", s.bodies(r.Timeline.Events), []string{"two", "m.room.name"})
+	s.same("state", s.bodies(r.State.Events), []string{"m.room.topic", "@carol:test join"})
+	if topic := s.events(r.State.Events)[0].Content["topic"]; topic != "new" {
+		t.Errorf("topic is %v", topic)
+	}
+	if r.Summary == nil || r.Summary.Joined != 3 {
+		t.Errorf("summary is %+v", r.Summary)
+	}
+	got := s.syncs(bob, timeline.SyncRequest{Since: since, Filter: limit(2), StateAfter: true}).Rooms.Join[room]
+	s.same("state_after", s.bodies(got.StateAfter.Events), []string{"m.room.topic", "@carol:test join", "m.room.name"})
+	if got.State != nil || got.StateAfterUnstable != nil {
+		t.Error("state_after is not alone")
+	}
+	got = s.syncs(bob, timeline.SyncRequest{Since: since, Filter: limit(2), StateAfterUnstable: true}).Rooms.Join[room]
+	if b, _ := json.Marshal(got); !strings.Contains(string(b), `"org.matrix.msc4222.state_after":{"events":[`) || strings.Contains(string(b), `"state_after"`) {
+		t.Errorf("the unstable spelling gives %s", b)
+	}
+}
+
+func TestStateAfterIsThereEvenIfEmpty(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	since := s.sync(alice, "", "").NextBatch
+	s.say(room, alice, "hello")
+	r := s.syncs(alice, timeline.SyncRequest{Since: since, StateAfter: true}).Rooms.Join[room]
+	if b, _ := json.Marshal(r); !strings.Contains(string(b), `"state_after":{"events":[]}`) {
+		t.Errorf("room is %s", b)
+	}
+}
+
+func TestStateThatAFilterHoldsBackIsStillTold(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	since := s.sync(alice, "", "").NextBatch
+	s.set(room, alice, "m.room.topic", "", `{"topic":"x"}`)
+	s.say(room, alice, "hello")
+	r := s.sync(alice, since, `{"room":{"timeline":{"types":["m.room.message"]}}}`).Rooms.Join[room]
+	s.same("timeline", s.bodies(r.Timeline.Events), []string{"hello"})
+	s.same("state", s.bodies(r.State.Events), []string{"m.room.topic"})
+}
+
+func TestFullStateIsThatOfAllRooms(t *testing.T) {
+	s := open(t)
+	quiet, busy := s.create(), s.create()
+	since := s.sync(alice, "", "").NextBatch
+	s.say(busy, alice, "hello")
+	resp := s.syncs(alice, timeline.SyncRequest{Since: since, FullState: true})
+	for room, want := range map[string][]string{quiet: {}, busy: {"hello"}} {
+		r := resp.Rooms.Join[room]
+		if r == nil {
+			t.Fatalf("%s is missing", room)
+		}
+		s.same("timeline", s.bodies(r.Timeline.Events), want)
+		if len(r.State.Events) != len(s.head(room)) {
+			t.Errorf("%d of %d state events", len(r.State.Events), len(s.head(room)))
+		}
+	}
+}
+
+func TestInviteShowsTheRoom(t *testing.T) {
+	s := open(t)
+	room := s.create(rooms.StateEvent{Type: "m.room.encryption", Content: json.RawMessage(`{"algorithm":"m.megolm.v1.aes-sha2"}`)})
+	s.set(room, alice, "m.room.name", "", `{"name":"Tea"}`)
+	since := s.sync(bob, "", "").NextBatch
+	s.ok(s.rooms.Invite(s.ctx, room, rooms.Membership{Sender: alice, Target: bob}))
+	for _, from := range []string{since, ""} {
+		resp := s.sync(bob, from, "")
+		if resp.Rooms.Invite[room] == nil || len(resp.Rooms.Join) > 0 {
+			t.Fatalf("rooms are %+v", resp.Rooms)
+		}
+		got := s.bodies(resp.Rooms.Invite[room].State.Events)
+		slices.Sort(got)
+		s.same("stripped state", got, []string{"@alice:test join", "@bob:test invite", "m.room.create", "m.room.encryption", "m.room.join_rules", "m.room.name"})
+		for _, e := range resp.Rooms.Invite[room].State.Events {
+			var keys map[string]json.RawMessage
+			s.ok(json.Unmarshal(e, &keys))
+			if len(keys) != 4 {
+				t.Errorf("stripped event has more than it may: %s", e)
+			}
+		}
+	}
+}
+
+func TestRefusedAndWithdrawnInvitesLeave(t *testing.T) {
+	for name, end := range map[string]func(s *server, room string) error{
+		"refused": func(s *server, room string) error { return s.rooms.Leave(s.ctx, bob, room, "") },
+		"withdrawn": func(s *server, room string) error {
+			return s.rooms.Kick(s.ctx, room, rooms.Membership{Sender: alice, Target: bob})
+		},
+		"banned": func(s *server, room string) error {
+			return s.rooms.Ban(s.ctx, room, rooms.Membership{Sender: alice, Target: bob})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			room := s.create()
+			s.ok(s.rooms.Invite(s.ctx, room, rooms.Membership{Sender: alice, Target: bob}))
+			since := s.sync(bob, "", "").NextBatch
+			s.say(room, alice, "secret")
+			s.ok(end(s, room))
+			resp := s.sync(bob, since, "")
+			r := resp.Rooms.Leave[room]
+			if r == nil || len(r.Timeline.Events) != 1 || len(r.State.Events) != 0 || len(resp.Rooms.Invite) > 0 {
+				t.Fatalf("rooms are %+v", resp.Rooms)
+			}
+			if e := s.events(r.Timeline.Events)[0]; *e.StateKey != bob {
+				t.Errorf("timeline is %s", e.Raw)
+			}
+			if left := s.sync(bob, "", "").Rooms.Leave; len(left) > 0 {
+				t.Errorf("an initial sync has %v", left)
+			}
+		})
+	}
+}
+
+func TestKickedUserLearnsOfItAndOfNothingLater(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	since := s.sync(bob, "", "").NextBatch
+	s.say(room, alice, "before")
+	s.ok(s.rooms.Kick(s.ctx, room, rooms.Membership{Sender: alice, Target: bob}))
+	s.say(room, alice, "after")
+	resp := s.sync(bob, since, "")
+	s.same("timeline", s.bodies(resp.Rooms.Leave[room].Timeline.Events), []string{"before", "@bob:test leave"})
+	s.ok(s.rooms.Ban(s.ctx, room, rooms.Membership{Sender: alice, Target: bob}))
+	next := s.sync(bob, resp.NextBatch, "")
+	s.same("the ban", s.bodies(next.Rooms.Leave[room].Timeline.Events), []string{"@bob:test ban"})
+	both := s.sync(bob, since, "")
+	s.same("both at once", s.bodies(both.Rooms.Leave[room].Timeline.Events), []string{"before", "@bob:test leave", "@bob:test ban"})
+}
+
+func TestWhoComesBackGetsTheRoomAnew(t *testing.T) {
+	s := open(t)
+	room := s.create(visibility("joined"))
+	s.join(room, bob)
+	since := s.sync(bob, "", "").NextBatch
+	s.ok(s.rooms.Leave(s.ctx, bob, room, ""))
+	s.set(room, alice, "m.room.topic", "", `{"topic":"missed"}`)
+	s.say(room, alice, "missed")
+	s.join(room, bob)
+	s.say(room, alice, "welcome back")
+	r := s.sync(bob, since, "").Rooms.Join[room]
+	s.same("timeline", s.bodies(r.Timeline.Events), []string{"@bob:test join", "welcome back"})
+	if !r.Timeline.Limited {
+		t.Error("the timeline has a hole and is not limited")
+	}
+	if got := s.bodies(r.State.Events); !slices.Contains(got, "m.room.topic") || !slices.Contains(got, "m.room.create") {
+		t.Errorf("state is %q", got)
+	}
+}
+
+func TestLeaveShowsUpToTheDeparture(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	s.say(room, alice, "seen")
+	since := s.sync(bob, "", "").NextBatch
+	s.ok(s.rooms.Leave(s.ctx, bob, room, ""))
+	s.say(room, alice, "not seen")
+	s.same("incremental", s.bodies(s.sync(bob, since, "").Rooms.Leave[room].Timeline.Events), []string{"@bob:test leave"})
+	if left := s.sync(bob, "", "").Rooms.Leave; len(left) != 0 {
+		t.Errorf("without include_leave: %v", left)
+	}
+	include := `{"room":{"include_leave":true,"timeline":{"limit":2}}}`
+	r := s.sync(bob, "", include).Rooms.Leave[room]
+	s.same("include_leave", s.bodies(r.Timeline.Events), []string{"seen", "@bob:test leave"})
+	s.ok(s.rooms.Forget(s.ctx, bob, room))
+	if left := s.sync(bob, "", include).Rooms.Leave; len(left) != 0 {
+		t.Errorf("a forgotten room is there: %v", left)
+	}
+	if left := s.sync(bob, since, "").Rooms.Leave; len(left) != 1 {
+		t.Error("another device does not learn that the user left")
+	}
+}
+
+func TestLazyClientGetsTheMembersItNeeds(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.set(room, alice, "m.room.name", "", `{"name":"n"}`)
+	s.join(room, bob, carol)
+	s.say(room, alice, "one")
+	filter := `{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}`
+	members := func(r *timeline.SyncRoom) []string {
+		var list []string
+		for _, m := range s.bodies(r.State.Events) {
+			if strings.HasSuffix(m, " join") {
+				list = append(list, m)
+			}
+		}
+		return list
+	}
+	resp := s.sync(bob, "", filter)
+	s.same("initial", members(resp.Rooms.Join[room]), []string{"@alice:test join", "@bob:test join"})
+	s.say(room, carol, "two")
+	r := s.sync(bob, resp.NextBatch, filter).Rooms.Join[room]
+	s.same("incremental", members(r), []string{"@carol:test join"})
+	// In a gap, members that changed are told whoever wrote.
+	_ = s.set(room, carol, "m.room.member", carol, `{"membership":"join","displayname":"C"}`)
+	s.say(room, alice, "three", "four")
+	r = s.sync(bob, resp.NextBatch, filter).Rooms.Join[room]
+	s.same("limited", members(r), []string{"@alice:test join", "@carol:test join"})
+}
+
+func TestHeroesNameARoomWithoutAName(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	s.ok(s.rooms.Invite(s.ctx, room, rooms.Membership{Sender: alice, Target: carol}))
+	s.deliver(room)
+	r := s.sync(bob, "", lazy).Rooms.Join[room]
+	if r.Summary.Joined != 2 || r.Summary.Invited != 1 {
+		t.Errorf("counts are %+v", r.Summary)
+	}
+	s.same("heroes", r.Summary.Heroes, []string{alice, carol})
+	all := s.bodies(append(r.State.Events, r.Timeline.Events...))
+	for _, m := range []string{"@alice:test join", "@carol:test invite"} {
+		if !slices.Contains(all, m) {
+			t.Errorf("the client has no %q", m)
+		}
+	}
+	s.ok(s.rooms.Leave(s.ctx, carol, room, ""))
+	s.ok(s.rooms.Leave(s.ctx, alice, room, ""))
+	s.deliver(room)
+	r = s.sync(bob, "", "").Rooms.Join[room]
+	s.same("when all are gone", r.Summary.Heroes, []string{carol, alice})
+}
+
+func TestRoomFiltersSelectRooms(t *testing.T) {
+	s := open(t)
+	a, b := s.create(), s.create()
+	for filter, want := range map[string][]string{
+		fmt.Sprintf(`{"room":{"rooms":[%q]}}`, a):                           {a},
+		fmt.Sprintf(`{"room":{"not_rooms":[%q]}}`, a):                       {b},
+		fmt.Sprintf(`{"room":{"rooms":[%q,%q],"not_rooms":[%q]}}`, a, b, b): {a},
+		`{"room":{"rooms":[]}}`:                                             nil,
+	} {
+		var got []string
+		for room := range s.sync(alice, "", filter).Rooms.Join {
+			got = append(got, room)
+		}
+		s.same(filter, got, want)
+	}
+}
+
+func TestFiltersSelectEventsAndFields(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	since := s.sync(alice, "", "").NextBatch
+	s.say(room, alice, "from alice")
+	s.say(room, bob, "from bob")
+	s.set(room, alice, "m.room.topic", "", `{"topic":"t"}`)
+	for filter, want := range map[string][]string{
+		`{"room":{"timeline":{"types":["m.room.*"],"not_types":["m.room.topic"]}}}`: {"from alice", "from bob"},
+		`{"room":{"timeline":{"senders":["@bob:test"]}}}`:                           {"from bob"},
+		`{"room":{"timeline":{"not_senders":["@bob:test"]}}}`:                       {"from alice", "m.room.topic"},
+		`{"room":{"timeline":{"contains_url":true}}}`:                               {},
+		fmt.Sprintf(`{"room":{"timeline":{"not_rooms":[%q]}}}`, room):               {},
+		`{"room":{"timeline":{"limit":0}}}`:                                         {},
+	} {
+		var got []string
+		if r := s.sync(alice, since, filter).Rooms.Join[room]; r != nil {
+			got = s.bodies(r.Timeline.Events)
+		}
+		if !slices.Equal(got, want) && len(got)+len(want) > 0 {
+			t.Errorf("%s: %q", filter, got)
+		}
+	}
+	r := s.sync(alice, since, `{"event_fields":["type","content.body"],"room":{"timeline":{"types":["m.room.message"]}}}`).Rooms.Join[room]
+	if e := string(r.Timeline.Events[0]); e != `{"content":{"body":"from alice"},"type":"m.room.message"}` {
+		t.Errorf("event is %s", e)
+	}
+}
+
+func TestAccountDataIsTold(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.ok(s.accounts.SetAccountData(s.ctx, alice, "", "a.type", json.RawMessage(`{"x":1}`)))
+	s.ok(s.accounts.SetAccountData(s.ctx, alice, room, "m.tag", json.RawMessage(`{"tags":{}}`)))
+	types := func(e *timeline.Events) []string {
+		if e == nil {
+			return nil
+		}
+		var list []string
+		for _, ev := range s.events(e.Events) {
+			list = append(list, ev.Type)
+		}
+		return list
+	}
+	resp := s.sync(alice, "", "")
+	s.same("initial", types(resp.AccountData), []string{"a.type", "m.push_rules"})
+	s.same("initial of the room", types(resp.Rooms.Join[room].AccountData), []string{"m.tag"})
+	since := resp.NextBatch
+	s.ok(s.accounts.SetAccountData(s.ctx, alice, "", "b.type", json.RawMessage(`{}`)))
+	s.ok(s.accounts.SetAccountData(s.ctx, alice, room, "m.fully_read", json.RawMessage(`{"event_id":"$x"}`)))
+	resp = s.sync(alice, since, "")
+	s.same("incremental", types(resp.AccountData), []string{"b.type"})
+	s.same("incremental of the room", types(resp.Rooms.Join[room].AccountData), []string{"m.fully_read"})
+	resp = s.sync(alice, since, `{"account_data":{"not_types":["*"]},"room":{"account_data":{"types":[]}}}`)
+	if resp.AccountData != nil || len(resp.Rooms.Join) != 0 {
+		t.Errorf("the filter is ignored: %+v", resp)
+	}
+}
+
+// expire deletes entries of a log, as their time to live does.
+func (s *server) expire(user string, upTo int64) {
+	s.t.Helper()
+	page, err := s.log.After(s.ctx, user, 0, 0)
+	s.ok(err)
+	for _, e := range page.Entries {
+		if e.N <= upTo {
+			_, err := s.db.Write(s.ctx, store.Delete(store.Users, store.Key{Part: userlog.Part(user), Sort: fmt.Sprintf("L#%016x", e.N)}))
+			s.ok(err)
+		}
+	}
+}
+
+func TestTokenOlderThanTheLogStartsRoomsAnew(t *testing.T) {
+	s := open(t)
+	room, other := s.create(), s.create()
+	s.join(room, bob)
+	s.join(other, bob)
+	since := s.sync(bob, "", "").NextBatch
+	s.ok(s.rooms.Leave(s.ctx, bob, other, ""))
+	s.set(room, alice, "m.room.topic", "", `{"topic":"t"}`)
+	s.say(room, alice, "one", "two")
+	h, err := s.log.Head(s.ctx, bob)
+	s.ok(err)
+	s.expire(bob, h.N-1)
+	resp := s.sync(bob, since, limit(1))
+	r := resp.Rooms.Join[room]
+	if r == nil || !r.Timeline.Limited || len(r.State.Events) != len(s.head(room)) {
+		t.Fatalf("room is %+v", r)
+	}
+	s.same("timeline", s.bodies(r.Timeline.Events), []string{"two"})
+	if resp.Rooms.Leave[other] == nil {
+		t.Error("the client does not learn that the user left")
+	}
+	if next := s.sync(bob, resp.NextBatch, ""); len(next.Rooms.Join) != 0 {
+		t.Errorf("it begins again: %+v", next.Rooms)
+	}
+}
+
+func TestTokensOfOthersAreRefused(t *testing.T) {
+	s := open(t)
+	since := s.sync(alice, "", "").NextBatch
+	for _, req := range []timeline.SyncRequest{{Since: since}, {Since: "s72594_4483_1934"}, {Since: "t1AAAAAIAAAAA"}, {Filter: "nofilter"}} {
+		_, _, err := s.timeline.Sync(s.ctx, viewer(bob), req)
+		s.refused(err, "M_INVALID_PARAM")
+	}
+}
+
+func TestIdleSyncIsNotReady(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	since := s.sync(alice, "", "").NextBatch
+	look := func(req timeline.SyncRequest) bool {
+		_, ready, err := s.timeline.Sync(s.ctx, viewer(alice), req)
+		s.ok(err)
+		return ready
+	}
+	if look(timeline.SyncRequest{Since: since}) {
+		t.Error("there is nothing, and it is ready")
+	}
+	if !look(timeline.SyncRequest{}) || !look(timeline.SyncRequest{Since: since, FullState: true}) {
+		t.Error("an initial sync and a full state do not wait")
+	}
+	s.say(room, alice, "hello")
+	if !look(timeline.SyncRequest{Since: since}) {
+		t.Error("there is a message, and it is not ready")
+	}
+	if look(timeline.SyncRequest{Since: since, Filter: `{"room":{"timeline":{"types":[]}}}`}) {
+		t.Error("the filter wants nothing of it, and it is ready")
+	}
+}
+
+// TestInitialSyncsAmongWritersLoseNothing lets initial syncs race with messages:
+// what an initial sync has not, the next one has.
+func TestInitialSyncsAmongWritersLoseNothing(t *testing.T) {
+	s := open(t)
+	list := []string{s.create(), s.create(), s.create()}
+	for _, room := range list {
+		s.join(room, bob)
+	}
+	const each = 30
+	ctx, cancel := context.WithCancel(s.ctx)
+	var wg sync.WaitGroup
+	for _, room := range list {
+		wg.Go(func() {
+			for i := range each {
+				_, err := s.rooms.Send(ctx, room, rooms.Draft{Type: "m.room.message", Sender: alice, Content: json.RawMessage(fmt.Sprintf(`{"body":"%d"}`, i))})
+				if err == nil {
+					err = s.rooms.Dispatch(ctx, []store.Change{{Table: store.Rooms, Key: timeline.HeadKey(room)}})
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	go func() { wg.Wait(); cancel() }()
+	first := map[string]*timeline.SyncResponse{}
+	for ctx.Err() == nil {
+		resp := s.sync(bob, "", limit(200))
+		first[resp.NextBatch] = resp
+	}
+	wg.Wait()
+	for since, resp := range first {
+		next := s.sync(bob, since, limit(200))
+		for _, room := range list {
+			got := s.bodies(resp.Rooms.Join[room].Timeline.Events)
+			if r := next.Rooms.Join[room]; r != nil {
+				got = append(got, s.bodies(r.Timeline.Events)...)
+			}
+			var want []string
+			for i := range each {
+				want = append(want, fmt.Sprint(i))
+			}
+			if n := len(got) - each; n < 0 || !slices.Equal(got[n:], want) {
+				t.Fatalf("from %s: %q", since, got)
+			}
+		}
+	}
+}
+
+// TestSyncBudget holds the reads of /sync without authentication, which is one
+// more, against data-model.md.
+func TestSyncBudget(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	filter, err := s.timeline.DefineFilter(s.ctx, bob, json.RawMessage(`{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":20}}}`))
+	s.ok(err)
+	since := s.sync(bob, "", filter).NextBatch
+	measure := func(what string, budget float64) {
+		t.Helper()
+		var m store.Meter
+		_, _, err := s.timeline.Sync(store.WithMeter(s.ctx, &m), viewer(bob), timeline.SyncRequest{Since: since, Filter: filter})
+		s.ok(err)
+		t.Logf("%s: %s", what, m.Total())
+		if m.Total().Reads > budget || m.Total().Writes > 0 {
+			t.Errorf("%s: %s is more than %.1f RU", what, m.Total(), budget)
+		}
+	}
+	measure("idle", 1)
+	s.say(room, alice, "hello")
+	measure("one message", 6)
+	s.set(room, alice, "m.room.topic", "", `{"topic":"t"}`)
+	measure("a message and a topic", 8)
+}
