@@ -247,6 +247,36 @@ func TestWorkersTakeTheirEvents(t *testing.T) {
 	}
 }
 
+// A function of a whole section answers all its routes, and the function for the
+// rest answers none: a gateway does not count HEAD as GET, so it comes there.
+func TestFunctionsOfManyRoutesAndOfNone(t *testing.T) {
+	w := newOnLambda(t, map[string]string{"VIRGA_SERVER_NAME": "example.org"})
+	for name := range w.names {
+		w.names[name] = "all"
+	}
+	for _, s := range []step{
+		{"versions", "GET", "/_matrix/client/versions", "", "", 200},
+		{"login flows", "GET", "/_matrix/client/r0/login", "", "", 200},
+		{"no token", "GET", "/_matrix/client/v3/account/whoami", "", "", 401},
+		{"a method that none has", "PATCH", "/_matrix/client/versions", "", "", 405},
+	} {
+		if status, _, _ := w.answer(t, s.request(map[string]string{}), ""); status != s.status {
+			t.Errorf("%s: status %d, want %d", s.name, status, s.status)
+		}
+	}
+	clear(w.names)
+	for _, s := range []step{
+		{"HEAD", "HEAD", "/_matrix/client/versions", "", "", 405},
+		{"a route that the gateway knows", "GET", "/_matrix/client/versions", "", "", 405},
+		{"another method", "DELETE", "/_matrix/client/versions", "", "", 405},
+		{"another path", "GET", "/_matrix/client/nothing", "", "", 404},
+	} {
+		if status, _, _ := w.answer(t, s.request(map[string]string{}), ""); status != s.status {
+			t.Errorf("unknown, %s: status %d, want %d", s.name, status, s.status)
+		}
+	}
+}
+
 func TestAFunctionOfOtherNameDoesNotStart(t *testing.T) {
 	binary := Build(t)
 	for handler, want := range map[string]string{
