@@ -31,7 +31,7 @@ func openAPI(title string, functions []*function, rules []rule, uri func(*functi
 			// HTTP APIs have no answers of their own that could be changed, so
 			// what they do not know goes to a function that does.
 			paths["/$default"] = map[string]any{"x-amazon-apigateway-any-method": map[string]any{
-				"isDefaultRoute": true, "x-amazon-apigateway-integration": integrate(f),
+				"isDefaultRoute": true, "responses": map[string]any{}, "x-amazon-apigateway-integration": integrate(f),
 			}}
 			continue
 		}
