@@ -76,6 +76,12 @@ func (s *Service) Register(ctx context.Context, req Registration, auth *AuthData
 			return s.answerAgain(p, req)
 		}
 		user, err := s.available(ctx, req.Username)
+		if err != nil && p.id != "" {
+			// The name may have been taken by this very request, sent twice.
+			if again, resumeErr := s.resume(ctx, op, auth); resumeErr == nil && again.Done != nil {
+				return s.answerAgain(again, req)
+			}
+		}
 		if err != nil {
 			return Credentials{}, err
 		}
