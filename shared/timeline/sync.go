@@ -258,41 +258,70 @@ func (y *syncing) snapshot(ctx context.Context, n int64) ([]*task, error) {
 			}
 		}
 	}
-	var tasks []*task
-	for _, c := range cursors {
-		to := c.To
-		if c.N > n {
-			to = c.From
-			if p, ok := begins[c.Room]; ok {
-				to = p
-			}
-		}
-		if to != 0 {
-			tasks = append(tasks, &task{room: c.Room, cursor: &c, to: to})
-		}
+	tasks := make([]*task, len(cursors))
+	for i, c := range cursors {
+		tasks[i] = &task{room: c.Room, cursor: &c}
 	}
-	return tasks, nil
+	err = parallel(ctx, tasks, func(ctx context.Context, t *task) (err error) {
+		c := *t.cursor
+		if c.N <= n {
+			t.to, err = y.s.told(ctx, y.User, c)
+			return err
+		}
+		t.to = c.From
+		if p, ok := begins[c.Room]; ok {
+			t.to = p
+		}
+		return nil
+	})
+	return slices.DeleteFunc(tasks, func(t *task) bool { return t.to == 0 }), err
 }
 
-// each makes the answers of rooms, a few at a time: on a remote store they are
-// mostly waiting.
+// told is the position that the log tells of, given a cursor whose slot is
+// written by now: with the cursor's entry, or with one of another room that was
+// faster. Then the cursor's entry is still to come.
+func (s *Service) told(ctx context.Context, user string, c userlog.Cursor) (Pos, error) {
+	if c.N == 0 {
+		return c.To, nil
+	}
+	page, err := s.Log.After(ctx, user, c.N-1, 1)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range page.Entries {
+		if e.N == c.N && (e.Kind != userlog.KindRoom || e.Room != c.Room || e.To != c.To) {
+			return c.From, nil
+		}
+	}
+	return c.To, nil // an entry that has expired was there
+}
+
+// each makes the answers of rooms.
 func (y *syncing) each(ctx context.Context, tasks []*task) error {
+	return parallel(ctx, tasks, func(ctx context.Context, t *task) error {
+		if !y.filter.Room.wantsRoom(t.room) {
+			return nil
+		}
+		return y.tell(ctx, t)
+	})
+}
+
+// parallel does something for each of a user's rooms, a few at a time: on a
+// remote store it is mostly waiting.
+func parallel[T any](ctx context.Context, list []T, do func(context.Context, T) error) error {
 	const width = 8
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, width)
-	for _, t := range tasks {
-		if !y.filter.Room.wantsRoom(t.room) {
-			continue
-		}
+	for _, x := range list {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			if ctx.Err() != nil {
 				return
 			}
-			if err := y.tell(ctx, t); err != nil {
+			if err := do(ctx, x); err != nil {
 				cancel(err)
 			}
 		})

@@ -231,7 +231,7 @@ func (w *view) positionAt(ctx context.Context, n int64) (Pos, error) {
 	case w.stranger:
 		return end, nil
 	case w.cursor.N <= n:
-		return w.cursor.To, nil
+		return w.s.told(ctx, w.User, w.cursor)
 	}
 	// Entries are contiguous, so the next one begins where the token stands.
 	page, err := w.s.Log.After(ctx, w.User, n, 0)
