@@ -50,10 +50,8 @@ func fullTable(tb testing.TB) table {
 			r.Also = r.Also.And(strings.Replace(op.path, "/v3/", "/v1/", 1))
 		}
 		if strings.HasPrefix(op.path, "/_matrix/client/v3/") {
-			if i%6 != 0 { // the younger ones never had another spelling
-				r.Also = route.R0
-			}
-			if unstable < 30 && i%5 == 0 {
+			r.Also = route.R0
+			if unstable < 30 && i%4 == 0 {
 				unstable++
 				r.Also = r.Also.And(fmt.Sprintf("/_matrix/client/unstable/org.matrix.msc%d/%s", 3000+i, strings.TrimPrefix(op.path, "/_matrix/client/v3/")))
 			}
