@@ -1,0 +1,309 @@
+package route
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/wake"
+)
+
+// nothing is a service for handlers that need none.
+type nothing struct{}
+
+func none(*home.Server) *nothing { return &nothing{} }
+
+func serve(t *testing.T, w wake.Waiter, log io.Writer, routes ...Route) http.Handler {
+	t.Helper()
+	for i := range routes {
+		routes[i].Auth = Public
+	}
+	return Mux(&Runtime{
+		Server: &home.Server{}, Waiter: w, Clock: clock.System{}, MaxHold: time.Minute,
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+	}, routes)
+}
+
+func ask(h http.Handler, method, target, body string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, strings.NewReader(body)))
+	return w
+}
+
+type thing struct {
+	Room  string `path:"room"`
+	Limit int    `query:"limit"`
+	Dir   string `query:"dir,required"`
+	Name  string `json:"name" required:"true"`
+	Count int64  `json:"count"`
+}
+
+func TestRequestsAreDecodedStrictly(t *testing.T) {
+	h := serve(t, nil, io.Discard, Route{
+		Name: "thing", Pattern: "POST /x/v3/{room}/thing", Also: R0.And("PUT /x/v3/{room}/thing/"),
+		Handler: Handle(none, func(_ context.Context, _ *nothing, _ Caller, r *thing) (*thing, error) { return r, nil }),
+	})
+	for _, test := range []struct {
+		method, target, body string
+		status               int
+		want                 string
+	}{
+		{"POST", "/x/v3/a%2Fb/thing?limit=3", `{"name":"n","count":2}`, 200, `"Room":"a/b","Limit":3`},
+		{"POST", "/x/r0/a/thing", `{"name":"n"}`, 200, `"Room":"a"`},
+		{"PUT", "/x/v3/a/thing/", `{"name":"n"}`, 200, `"Room":"a"`},
+		{"POST", "/x/v3/a/thing", `{"name":"<&>"}`, 200, `<&>`},
+		{"POST", "/x/v3/a/thing", `{"Room":"body","name":"n"}`, 200, `"Room":"a"`},
+		{"POST", "/x/v3/a/thing", ``, 400, "M_MISSING_PARAM"},
+		{"POST", "/x/v3/a/thing", `{"name":null}`, 400, "M_MISSING_PARAM"},
+		{"POST", "/x/v3/a/thing", `{"name":1}`, 400, "M_BAD_JSON"},
+		{"POST", "/x/v3/a/thing", `[]`, 400, "M_BAD_JSON"},
+		{"POST", "/x/v3/a/thing", `{"name":`, 400, "M_NOT_JSON"},
+		{"POST", "/x/v3/a/thing?limit=many", `{"name":"n"}`, 400, "M_INVALID_PARAM"},
+		{"POST", "/x/v3/a/thing", `{"name":"` + strings.Repeat("x", MaxBody) + `"}`, 413, "M_TOO_LARGE"},
+		{"GET", "/x/v3/a/thing", ``, 405, "M_UNRECOGNIZED"},
+		{"POST", "/x/v3/a/things", ``, 404, "M_UNRECOGNIZED"},
+		{"POST", "/x/v3/a/thing/", ``, 405, "M_UNRECOGNIZED"},
+		{"POST", "/x/v3//thing", ``, 404, "M_UNRECOGNIZED"},
+		{"POST", "/x/v3/../v3/a/thing", ``, 404, "M_UNRECOGNIZED"},
+		{"OPTIONS", "/x/v3/a/thing", ``, 204, ""},
+	} {
+		w := ask(h, test.method, test.target, test.body)
+		if w.Code != test.status || !strings.Contains(w.Body.String(), test.want) {
+			t.Errorf("%s %s %.40s: %d %.200s", test.method, test.target, test.body, w.Code, w.Body)
+		}
+		if w.Code != 204 && !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s %s: the answer is not JSON: %s", test.method, test.target, w.Body)
+		}
+		if w.Header().Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s %s: no CORS", test.method, test.target)
+		}
+	}
+}
+
+func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"error": func() error { return errors.New("the secret detail") },
+		"panic": func() error { panic("the secret detail") },
+	} {
+		var log bytes.Buffer
+		h := serve(t, nil, &log, Route{
+			Name: "fails", Pattern: "GET /fails",
+			Handler: Handle(none, func(context.Context, *nothing, Caller, *Empty) (*Empty, error) { return nil, fail() }),
+		})
+		w := ask(h, "GET", "/fails", "")
+		if w.Code != 500 || strings.Contains(w.Body.String(), "secret") {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if !strings.Contains(log.String(), "the secret detail") {
+			t.Errorf("%s: the log has no reason: %s", name, log.String())
+		}
+	}
+}
+
+func TestErrorsKeepTheirFields(t *testing.T) {
+	h := serve(t, nil, io.Discard, Route{
+		Name: "limited", Pattern: "GET /limited",
+		Handler: Handle(none, func(context.Context, *nothing, Caller, *Empty) (*Empty, error) {
+			return nil, fmt.Errorf("wrapped: %w", mxerr.LimitExceeded(1500*time.Millisecond))
+		}),
+	})
+	w := ask(h, "GET", "/limited", "")
+	if w.Code != 429 || w.Header().Get("Retry-After") != "2" || !strings.Contains(w.Body.String(), `"retry_after_ms":1500`) {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+// board is what a poll looks at and a writer writes on; between is called
+// between every two steps of the poll.
+type board struct {
+	mu      sync.Mutex
+	written bool
+	waiters map[chan struct{}]bool
+	step    int
+	between func(step int)
+}
+
+func (b *board) next() {
+	b.step++
+	if b.between != nil {
+		b.between(b.step)
+	}
+}
+
+func (b *board) write() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.written = true
+	for c := range b.waiters {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (b *board) Arm(context.Context, []string, time.Time) (wake.Ticket, error) {
+	b.next()
+	c := make(chan struct{}, 1)
+	b.mu.Lock()
+	b.waiters[c] = true
+	b.mu.Unlock()
+	return &boardTicket{b, c}, nil
+}
+
+type boardTicket struct {
+	b *board
+	c chan struct{}
+}
+
+func (k *boardTicket) Hold(ctx context.Context) (wake.Outcome, error) {
+	k.b.next()
+	select {
+	case <-k.c:
+		return wake.Outcome{Woken: true}, nil
+	case <-time.After(30 * time.Second):
+		return wake.Outcome{}, nil
+	case <-ctx.Done():
+		return wake.Outcome{}, ctx.Err()
+	}
+}
+
+func (k *boardTicket) Release() {
+	k.b.mu.Lock()
+	defer k.b.mu.Unlock()
+	delete(k.b.waiters, k.c)
+}
+
+type waitRequest struct {
+	Timeout int64 `query:"timeout"`
+}
+
+func (w *waitRequest) Waits(Caller) ([]string, time.Duration) {
+	return []string{"key"}, time.Duration(w.Timeout) * time.Millisecond
+}
+
+type seen struct{ Written bool }
+
+func (b *board) poll() Route {
+	return Route{Name: "poll", Pattern: "GET /poll", Handler: Poll(none,
+		func(context.Context, *nothing, Caller, *waitRequest) (*seen, bool, error) {
+			b.next()
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return &seen{b.written}, b.written, nil
+		})}
+}
+
+// TestAPollMissesNoWrite writes between every two steps of a poll, and while it
+// holds: it answers with the write, and at once.
+func TestAPollMissesNoWrite(t *testing.T) {
+	for at := 1; at <= 5; at++ { // look, arm, look, hold; 5: while it holds
+		synctest.Test(t, func(t *testing.T) {
+			b := &board{waiters: map[chan struct{}]bool{}}
+			b.between = func(step int) {
+				if step == at {
+					b.write()
+				}
+			}
+			if at == 5 {
+				time.AfterFunc(10*time.Second, b.write)
+			}
+			start := time.Now()
+			w := ask(serve(t, b, io.Discard, b.poll()), "GET", "/poll?timeout=30000", "")
+			want := time.Duration(0)
+			if at == 5 {
+				want = 10 * time.Second
+			}
+			if took := time.Since(start); took != want || !strings.Contains(w.Body.String(), "true") {
+				t.Errorf("written at step %d: %s after %s", at, w.Body, took)
+			}
+			if len(b.waiters) != 0 {
+				t.Errorf("written at step %d: %d waiters are left", at, len(b.waiters))
+			}
+		})
+	}
+}
+
+func TestAPollWaitsForWhatItWasWokenFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &board{waiters: map[chan struct{}]bool{}}
+		// Wakes that bring nothing do not end the wait.
+		for i := range 3 {
+			time.AfterFunc(time.Duration(i+1)*time.Second, func() { b.write(); b.mu.Lock(); b.written = false; b.mu.Unlock() })
+		}
+		start := time.Now()
+		w := ask(serve(t, b, io.Discard, b.poll()), "GET", "/poll?timeout=20000", "")
+		// The waiter's own time of 30 s is over after the request's 20 s.
+		if took := time.Since(start); took < 20*time.Second || w.Code != 200 || !strings.Contains(w.Body.String(), "false") {
+			t.Errorf("%d %s after %s", w.Code, w.Body, took)
+		}
+	})
+}
+
+func TestAPollWithoutTimeoutAnswersAtOnce(t *testing.T) {
+	b := &board{waiters: map[chan struct{}]bool{}}
+	w := ask(serve(t, b, io.Discard, b.poll()), "GET", "/poll", "")
+	if w.Code != 200 || b.step != 1 {
+		t.Errorf("%d after %d steps", w.Code, b.step)
+	}
+}
+
+type elsewhere struct{ *board }
+
+func (e elsewhere) Arm(ctx context.Context, keys []string, until time.Time) (wake.Ticket, error) {
+	k, err := e.board.Arm(ctx, keys, until)
+	return away{k}, err
+}
+
+type away struct{ wake.Ticket }
+
+func (away) Hold(context.Context) (wake.Outcome, error) {
+	return wake.Outcome{Elsewhere: "/hold/ticket/wait"}, nil
+}
+
+func TestAPollCanWaitElsewhere(t *testing.T) {
+	b := &board{waiters: map[chan struct{}]bool{}}
+	w := ask(serve(t, elsewhere{b}, io.Discard, b.poll()), "GET", "/poll?timeout=1000", "")
+	if w.Code != http.StatusTemporaryRedirect || w.Header().Get("Location") != "/hold/ticket/wait" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+func TestLimitsRefillAndForget(t *testing.T) {
+	var ls Limits
+	now := time.Unix(0, 0)
+	r := rates[LimitLogin]
+	for range int(r.burst) {
+		if err := ls.take(LimitLogin, "1.2.3.4", now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ls.take(LimitLogin, "1.2.3.4", now); !mxerr.Is(err, "M_LIMIT_EXCEEDED") {
+		t.Errorf("beyond the burst: %v", err)
+	}
+	if err := ls.take(LimitLogin, "5.6.7.8", now); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	now = now.Add(time.Duration(float64(time.Second) / r.perSecond))
+	if err := ls.take(LimitLogin, "1.2.3.4", now); err != nil {
+		t.Errorf("after the refill: %v", err)
+	}
+	now = now.Add(time.Hour)
+	if err := ls.take(LimitMessage, "@alice:test", now); err != nil || len(ls.buckets) != 1 {
+		t.Errorf("%v; %d buckets are kept", err, len(ls.buckets))
+	}
+}
