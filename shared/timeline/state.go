@@ -139,7 +139,7 @@ func (s *Service) MemberEvents(ctx context.Context, v Viewer, req MembersRequest
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.EventsByID(ctx, req.Room, ids)
+	rows, err := s.stateEventsByID(ctx, req.Room, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -107,6 +107,8 @@ type syncing struct {
 	req    SyncRequest
 	filter *Filter
 
+	ignores *ignores
+
 	mu    sync.Mutex
 	rooms SyncRooms
 	data  map[string][]accounts.AccountData // of rooms, when all of it was read
@@ -122,7 +124,7 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	if err != nil {
 		return nil, false, err
 	}
-	y := &syncing{s: s, Viewer: v, req: req, filter: filter}
+	y := &syncing{s: s, Viewer: v, req: req, filter: filter, ignores: &ignores{s: s, user: v.User}}
 	next, tasks, global, err := y.plan(ctx)
 	if err != nil {
 		return nil, false, err

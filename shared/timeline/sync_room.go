@@ -21,7 +21,7 @@ func (y *syncing) tell(ctx context.Context, t *task) error {
 		}
 		t.cursor = &c
 	}
-	w := &view{s: y.s, Viewer: y.Viewer, room: t.room, cursor: *t.cursor, until: end}
+	w := &view{s: y.s, Viewer: y.Viewer, room: t.room, cursor: *t.cursor, until: end, ignores: y.ignores}
 	if t.to == 0 {
 		return y.onlyData(ctx, t)
 	}
@@ -250,6 +250,11 @@ func (y *syncing) asked(ctx context.Context, w *view, t *task, membership string
 	tr := w.cursor.Transitions[i-1]
 	if !t.fresh && tr.Pos <= t.from {
 		return nil
+	}
+	if membership == "invite" {
+		if ignored, err := y.ignores.has(ctx, tr.Sender); err != nil || ignored {
+			return err
+		}
 	}
 	row, err := y.s.At(ctx, t.room, tr.Pos)
 	if err != nil {

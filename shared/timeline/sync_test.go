@@ -550,3 +550,57 @@ func TestSyncBudget(t *testing.T) {
 	s.set(room, alice, "m.room.topic", "", `{"topic":"t"}`)
 	measure("a message and a topic", 8)
 }
+
+func TestIgnoredUsersAreNotHeard(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	since := s.sync(bob, "", "").NextBatch
+	s.ok(s.accounts.SetAccountData(s.ctx, bob, "", "m.ignored_user_list", json.RawMessage(`{"ignored_users":{"@alice:test":{}}}`)))
+	s.say(room, alice, "noise")
+	s.set(room, alice, "m.room.topic", "", `{"topic":"state"}`)
+	s.say(room, bob, "mine")
+	other := s.create()
+	s.ok(s.rooms.Invite(s.ctx, other, rooms.Membership{Sender: alice, Target: bob}))
+	resp := s.sync(bob, since, "")
+	s.same("timeline", s.bodies(resp.Rooms.Join[room].Timeline.Events), []string{"m.room.topic", "mine"})
+	if len(resp.Rooms.Invite) > 0 {
+		t.Error("an invite of an ignored user is there")
+	}
+	if got := s.history(bob, room); slices.Contains(got, "noise") {
+		t.Errorf("history is %q", got)
+	}
+}
+
+// append puts a copy of a message at a position of its own choice, as a server
+// does that received it.
+func (s *server) append(room, like string, p timeline.Pos, body string) {
+	s.t.Helper()
+	rows, err := s.timeline.EventsByID(s.ctx, room, []string{like})
+	s.ok(err)
+	row := *rows[like]
+	row.ID, row.JSON = "$"+body, []byte(strings.Replace(string(row.JSON), "template", body, 1))
+	_, err = s.db.Write(s.ctx, store.Put(store.Rooms, timeline.EventKey(room, p), store.Encode(row)))
+	s.ok(err)
+}
+
+func TestTimelineEndsAtAGap(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	like := s.say(room, alice, "template")
+	since := s.sync(alice, "", "").NextBatch
+	segment := timeline.Pos(1 << 32)
+	s.append(room, like, segment+1<<31-1, "backfilled 2")
+	s.append(room, like, segment+1<<31-2, "backfilled 1")
+	s.append(room, like, segment+1<<31+1, "live 1")
+	s.append(room, like, segment+1<<31+2, "live 2")
+	s.ok(s.log.Moved(s.ctx, alice, room, segment+1<<31+2))
+	r := s.sync(alice, since, "").Rooms.Join[room]
+	s.same("timeline", s.bodies(r.Timeline.Events), []string{"live 1", "live 2"})
+	if !r.Timeline.Limited || len(r.State.Events) != 0 {
+		t.Errorf("limited is %t, state is %q", r.Timeline.Limited, s.bodies(r.State.Events))
+	}
+	back, err := s.page(alice, timeline.MessagesRequest{Room: room, Backwards: true, From: r.Timeline.PrevBatch, Limit: 3}, "")
+	s.ok(err)
+	s.same("before the gap", s.bodies(back.Chunk), []string{"backfilled 2", "backfilled 1", "template"})
+}

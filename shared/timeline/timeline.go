@@ -156,10 +156,40 @@ func (s *Service) Index(ctx context.Context, ids []string) (map[string]*IndexRow
 
 // EventsByID returns the accepted events of the room among ids, by id.
 func (s *Service) EventsByID(ctx context.Context, room string, ids []string) (map[string]*EventRow, error) {
+	return s.eventsAt(ctx, room, ids, nil)
+}
+
+// manyState is how many pieces of state make it worth reading the rows of the
+// current state, some 30 of which are a read unit, to save a read of the index
+// for each.
+const manyState = 20
+
+// stateEventsByID is EventsByID for what may be much of the room's state.
+func (s *Service) stateEventsByID(ctx context.Context, room string, ids []string) (map[string]*EventRow, error) {
+	if len(ids) < manyState {
+		return s.eventsAt(ctx, room, ids, nil)
+	}
+	hints := make(map[string]Pos, len(ids))
+	for _, prefix := range []string{statePre, memberPre} {
+		rows, err := s.stateRows(ctx, room, prefix, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			hints[r.ID] = r.Pos
+		}
+	}
+	return s.eventsAt(ctx, room, ids, hints)
+}
+
+// eventsAt is EventsByID with hints where some of the events are.
+func (s *Service) eventsAt(ctx context.Context, room string, ids []string, hints map[string]Pos) (map[string]*EventRow, error) {
 	at := make(map[string]place, len(ids))
 	var unknown []string
 	for _, eventID := range ids {
-		if p, ok := s.places.get(eventID); ok {
+		if p, ok := hints[eventID]; ok {
+			at[eventID] = place{room, p}
+		} else if p, ok := s.places.get(eventID); ok {
 			at[eventID] = p
 		} else {
 			unknown = append(unknown, eventID)
@@ -331,7 +361,7 @@ func (s *Service) StateEvents(ctx context.Context, room string, r trie.Root, key
 			return nil, fmt.Errorf("walk state of %s: %w", room, err)
 		}
 	}
-	rows, err := s.EventsByID(ctx, room, ids)
+	rows, err := s.stateEventsByID(ctx, room, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type view struct {
 	until Pos
 	// stranger sees only what is world_readable.
 	stranger bool
+	ignores  *ignores
 }
 
 // view opens a room for a user. It is M_FORBIDDEN for those who neither are nor
@@ -39,7 +40,7 @@ func (s *Service) view(ctx context.Context, v Viewer, room string) (*view, error
 	if err != nil {
 		return nil, err
 	}
-	w := &view{s: s, Viewer: v, room: room, cursor: c, until: end}
+	w := &view{s: s, Viewer: v, room: room, cursor: c, until: end, ignores: &ignores{s: s, user: v.User}}
 	if c.Membership == "join" {
 		return w, nil
 	}

@@ -87,7 +87,7 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 				}
 				continue
 			}
-			wanted, err := f.wantsRow(r)
+			wanted, err := w.wants(ctx, r, f)
 			switch {
 			case err != nil:
 				return nil, err
@@ -124,12 +124,21 @@ func (w *view) shows(ctx context.Context, r *EventRow, f *RoomEventFilter) (bool
 	if ok, err := w.sees(ctx, r); err != nil || !ok {
 		return false, err
 	}
-	return f.wantsRow(r)
+	return w.wants(ctx, r, f)
 }
 
-func (f *RoomEventFilter) wantsRow(r *EventRow) (bool, error) {
+// wants reports whether the user wants to see an event: the filter does, and it
+// is no message of somebody whom the user ignores.
+func (w *view) wants(ctx context.Context, r *EventRow, f *RoomEventFilter) (bool, error) {
 	e, err := r.visible()
-	return err == nil && f.wantsEvent(e), err
+	if err != nil || !f.wantsEvent(e) {
+		return false, err
+	}
+	if e.IsState() || e.Sender == w.User {
+		return true, nil
+	}
+	ignored, err := w.ignores.has(ctx, e.Sender)
+	return !ignored, err
 }
 
 // changesState reports whether the state is another after the position.
@@ -249,7 +258,7 @@ func (w *view) events(ctx context.Context, ids stateIDs, f *RoomEventFilter) ([]
 			}
 		}
 	}
-	rows, err := w.s.EventsByID(ctx, w.room, want)
+	rows, err := w.s.stateEventsByID(ctx, w.room, want)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,39 @@
+package timeline
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+
+	"github.com/virga-im/virga/shared/mxerr"
+)
+
+// ignores is whom a user ignores. It is read when it matters for the first time.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
+type ignores struct {
+	s     *Service
+	user  string
+	once  sync.Once
+	users map[string]json.RawMessage
+	err   error
+}
+
+func (i *ignores) has(ctx context.Context, user string) (bool, error) {
+	i.once.Do(func() {
+		data, err := i.s.Accounts.AccountDataItem(ctx, i.user, "", "m.ignored_user_list")
+		if mxerr.Is(err, "M_NOT_FOUND") {
+			return
+		}
+		if i.err = err; err != nil {
+			return
+		}
+		var list struct {
+			Users map[string]json.RawMessage `json:"ignored_users"`
+		}
+		_ = json.Unmarshal(data.Content, &list) // a client may write anything there
+		i.users = list.Users
+	})
+	_, ignored := i.users[user]
+	return ignored, i.err
+}
