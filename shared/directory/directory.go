@@ -5,8 +5,12 @@
 //	ALIAS#alias / ALIAS   {room, creator}  the alias; the truth
 //	R#room / AL#alias     {}               the same, listed by room
 //
-// Both are written in one transaction. Losing the second only shortens the list
-// of a room's aliases.
+// and of the server table:
+//
+//	PUBLIC / room         {}               the room is published in the directory
+//
+// The first two are written in one transaction. Losing the second only shortens
+// the list of a room's aliases.
 package directory
 
 import (
@@ -44,6 +48,14 @@ type Alias struct {
 func aliasKey(alias string) store.Key { return store.Key{Part: "ALIAS#" + alias, Sort: "ALIAS"} }
 
 const listPre = "AL#"
+
+// PublishWrite returns the write that publishes a room in the server's room
+// directory, for a transaction.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
+func PublishWrite(room string) store.Write {
+	return store.Put(store.Server, store.Key{Part: "PUBLIC", Sort: room}, store.Attrs{})
+}
 
 func listKey(room, alias string) store.Key {
 	return store.Key{Part: "R#" + room, Sort: listPre + alias}

@@ -105,6 +105,10 @@ func (s *Service) Create(ctx context.Context, c Creation) (string, error) {
 		return "", err
 	}
 	room, err := s.create(ctx, c, alias, drafts)
+	for try := int64(1); errors.Is(err, errTwin) && try < maxTries; try++ {
+		drafts[0].OriginServerTS = clock.Millis(s.Clock.Now()) + try
+		room, err = s.create(ctx, c, alias, drafts)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -118,6 +122,11 @@ func (s *Service) Create(ctx context.Context, c Creation) (string, error) {
 	}
 	return room, nil
 }
+
+// errTwin means that there is a room with this very create event. From room
+// version 12 on the hash of the event is the room's id, and two rooms that one
+// user makes within a millisecond would start with the same event.
+var errTwin = errors.New("a room with the same create event")
 
 func (s *Service) create(ctx context.Context, c Creation, alias string, drafts []Draft) (string, error) {
 	room := ""
@@ -162,12 +171,18 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 				b.head.Creating = false
 				b.writes = append(b.writes, store.Delete(store.Server, creatingKey(room)))
 			}
+			if c.Public {
+				b.writes = append(b.writes, directory.PublishWrite(room))
+			}
 			if alias != "" {
 				aliasAt = len(b.writes) + 1
 				b.writes = append(b.writes, directory.NewWrites(directory.Alias{Alias: alias, Room: room, Creator: c.Creator})...)
 			}
 		}
 		if err := b.commit(ctx); err != nil {
+			if f := store.Failed(err); f != nil && first && f.Failed[0].Exists() {
+				return "", errTwin
+			}
 			if f := store.Failed(err); f != nil && aliasAt > 0 && f.Failed[aliasAt].Exists() {
 				_ = s.abandon(ctx, room)
 				return "", directory.InUse(http.StatusBadRequest, "M_ROOM_IN_USE", alias)
@@ -317,8 +332,9 @@ func (s *Service) abandon(ctx context.Context, room string) error {
 	case err != nil:
 		return err
 	case !it.Bool("cr"):
-		// It was opened; only the mark could be left, and it is not.
-		return nil
+		// It was opened. The mark can only be that of a twin.
+		_, err := s.DB.Write(ctx, store.Delete(store.Server, creatingKey(room)))
+		return err
 	}
 	// From here on no transaction of the creator can succeed.
 	stop := store.Update(store.Rooms, timeline.HeadKey(room)).Add(timeline.HeadVersion, 1).

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/clock"
@@ -158,6 +159,22 @@ func TestRoomsOfBothVersionsStartComplete(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRoomsMadeInTheSameMillisecondAreTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the time stands still
+		for _, name := range []string{"", "a name and more than eight events"} {
+			s := open(t, local.NewMemory().Options())
+			alice := s.register("alice")
+			made := map[string]bool{}
+			for range 5 {
+				made[s.create(rooms.Creation{Creator: alice, Name: name, Topic: name, InitialState: []rooms.StateEvent{{Type: "org.example", Content: json.RawMessage(`{}`)}}})] = true
+			}
+			if len(made) != 5 {
+				t.Errorf("5 creations made %d rooms", len(made))
+			}
+		}
+	})
 }
 
 func TestMembershipsFollowTheRules(t *testing.T) {
