@@ -34,6 +34,8 @@ type Config struct {
 
 	// Registration says who may make an account.
 	Registration Registration
+	// SigningKey is a file with the signing key to import before the first event.
+	SigningKey string
 	// RegistrationToken is a registration token that there is from the start.
 	RegistrationToken string
 	// RegistrationSharedSecret lets its holders make accounts through

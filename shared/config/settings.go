@@ -49,6 +49,8 @@ var settings = []setting{
 		set: func(c *Config, v string) error { c.TLSCert = v; return nil }},
 	{flag: "tls-key", key: "tls_private_key_path", value: "file", usage: "private key of the TLS listener",
 		set: func(c *Config, v string) error { c.TLSKey = v; return nil }},
+	{flag: "signing-key", key: "signing_key_path", value: "file", usage: "signing key to take over from another homeserver; by default one is made",
+		set: func(c *Config, v string) error { c.SigningKey = v; return nil }},
 	{flag: "registration", value: "who", usage: "who may make an account: closed (the default), token or open",
 		set: func(c *Config, v string) error {
 			c.Registration = Registration(v)

@@ -140,14 +140,7 @@ func (rt *Runtime) serve(r *Route, rw http.ResponseWriter, req *http.Request) {
 	ctx = grant.With(ctx, r.Name, r.Grants(), rt.Recorder)
 	req.Body = http.MaxBytesReader(rw, req.Body, MaxBody)
 
-	err := func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		return rt.answer(ctx, r, &c, w, req)
-	}()
+	err := guarded(func() error { return rt.answer(ctx, r, &c, w, req) })
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("method", req.Method), slog.String("route", r.Name), slog.String("request_id", c.RequestID),
@@ -212,6 +205,17 @@ func (rt *Runtime) answer(ctx context.Context, r *Route, c *Caller, w http.Respo
 	return r.Handler.serve(ctx, rt, *c, w, req)
 }
 
+// guarded makes a panic an error, so that one request or one batch cannot end
+// all the others.
+func guarded(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
+}
+
 // Grants is all that a request to the route may touch: what its handler uses
 // and what authentication needs.
 func (r Route) Grants() grant.Set {
@@ -265,17 +269,17 @@ func writeError(w http.ResponseWriter, e *mxerr.Error) {
 // RunChanges, RunMessage and RunTimer run the worker once, with its own grants
 // and nothing of the caller's.
 func (rt *Runtime) RunChanges(ctx context.Context, w Worker, cs []store.Change) error {
-	return w.Handler.changes(rt.workerContext(ctx, w), rt.Server, cs)
+	return guarded(func() error { return w.Handler.changes(rt.workerContext(ctx, w), rt.Server, cs) })
 }
 
 // RunMessage runs a worker of a queue with one message.
 func (rt *Runtime) RunMessage(ctx context.Context, w Worker, m queue.Message) error {
-	return w.Handler.messages(rt.workerContext(ctx, w), rt.Server, m)
+	return guarded(func() error { return w.Handler.messages(rt.workerContext(ctx, w), rt.Server, m) })
 }
 
 // RunTimer runs a worker that runs in intervals.
 func (rt *Runtime) RunTimer(ctx context.Context, w Worker) error {
-	return w.Handler.timer(rt.workerContext(ctx, w), rt.Server)
+	return guarded(func() error { return w.Handler.timer(rt.workerContext(ctx, w), rt.Server) })
 }
 
 func (rt *Runtime) workerContext(ctx context.Context, w Worker) context.Context {

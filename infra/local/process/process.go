@@ -20,6 +20,7 @@ import (
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/config"
+	"github.com/virga-im/virga/shared/federation"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/local"
@@ -87,6 +88,11 @@ func Open(o Options) (*Process, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if file := o.Config.SigningKey; file != "" {
+		if err := importKey(server.Keys, file); err != nil {
+			return nil, errors.Join(fmt.Errorf("-signing-key: %w", err), db.Close())
+		}
+	}
 	if token := o.Config.RegistrationToken; token != "" {
 		ctx := grant.With(context.Background(), "start", accounts.ManagesSessions, nil)
 		if err := server.Accounts.EnsureRegistrationToken(ctx, token, 0, time.Time{}); err != nil {
@@ -119,6 +125,15 @@ func Open(o Options) (*Process, error) {
 		})
 	}
 	return p, nil
+}
+
+// importKey makes the key in the file the server's signing key.
+func importKey(keys *federation.Keys, file string) error {
+	line, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return keys.Import(grant.With(context.Background(), "start", federation.MakesKey, nil), string(line))
 }
 
 // claim writes the server name into the folder, or checks that it is the one of
