@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -230,5 +232,63 @@ func TestConfigurationFile(t *testing.T) {
 	}
 	if _, body := s.Get("/"); !strings.Contains(body, "example.org is a Matrix homeserver") {
 		t.Errorf("page: %s", body)
+	}
+}
+
+// TestWaitingClientsAreAnsweredAtTheEnd: a client in a long poll gets an empty
+// answer from a server that stops, and not a broken connection.
+func TestWaitingClientsAreAnsweredAtTheEnd(t *testing.T) {
+	s := server.Start(t)
+	resp, err := http.Post(s.URL+"/_matrix/client/v3/register", "application/json",
+		strings.NewReader(`{"username":"alice","password":"wonderland1","auth":{"type":"m.login.dummy"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var alice struct {
+		Token string `json:"access_token"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&alice)
+	resp.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sync := func(query string) (next string, err error) {
+		resp, err := http.Get(s.URL + "/_matrix/client/v3/sync?access_token=" + alice.Token + query)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		var answer struct {
+			Next string `json:"next_batch"`
+		}
+		err = json.NewDecoder(resp.Body).Decode(&answer)
+		if err == nil && (resp.StatusCode != http.StatusOK || answer.Next == "") {
+			err = fmt.Errorf("sync answered %s", resp.Status)
+		}
+		return answer.Next, err
+	}
+	since, err := sync("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := sync("&timeout=30000&since=" + since)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Fatalf("a client with nothing to hear did not wait: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if took := s.Stop(); took > stopBudget {
+		t.Errorf("SIGTERM took %s", took)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("the waiting client: %v", err)
+	}
+	s.Restart()
+	if _, err := sync("&since=" + since); err != nil {
+		t.Errorf("its next request: %v", err)
 	}
 }
