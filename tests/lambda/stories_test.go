@@ -1,0 +1,156 @@
+package lambda
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/virga-im/virga/functions/api"
+	"github.com/virga-im/virga/shared/aws"
+	"github.com/virga-im/virga/shared/aws/awstest"
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/config"
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/tests/scripts"
+)
+
+// TestStoriesHoldOnDynamoDB runs the request scripts against the routes over the
+// adapters for AWS and a server of the DynamoDB API: what holds on the embedded
+// store holds there.
+func TestStoriesHoldOnDynamoDB(t *testing.T) {
+	files, err := filepath.Glob("../scripts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			s, err := scripts.Parse(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			on := &onDynamoDB{t: t, at: awstest.Options(awstest.DynamoDB(t))}
+			on.start(s.Flags)
+			s.Run(t, on, "localhost")
+		})
+	}
+}
+
+// onDynamoDB is a homeserver inside the test whose stores are those of AWS.
+type onDynamoDB struct {
+	t       *testing.T
+	at      aws.Options
+	front   *httptest.Server
+	mu      sync.Mutex
+	handler http.Handler
+	flags   []string
+}
+
+func (o *onDynamoDB) start(flags []string) {
+	o.flags = flags
+	o.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o.mu.Lock()
+		h := o.handler
+		o.mu.Unlock()
+		h.ServeHTTP(w, r)
+	}))
+	o.t.Cleanup(o.front.Close)
+	o.Restart(false)
+}
+
+func (o *onDynamoDB) Base() string { return o.front.URL }
+
+// Restart forgets all that a function keeps in memory.
+func (o *onDynamoDB) Restart(bool) {
+	args := append([]string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-public-baseurl", o.front.URL}, o.flags...)
+	cfg, err := config.Load(config.Input{Args: args})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	stream := &writes{DB: aws.NewDB(o.at)}
+	waits := aws.HoldInLambda(clock.System{})
+	server, err := home.New(home.Options{
+		Config: cfg, DB: stream, Queues: aws.NewSender(o.at), Blobs: aws.NewBlobs(o.at), Wake: waits,
+		Clock: clock.System{}, Operations: api.Operations(api.Routes()),
+	})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	rt := &route.Runtime{
+		Server: server, Waiter: waits, Clock: clock.System{}, MaxHold: time.Minute, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	if cfg.RegistrationToken != "" {
+		if err := server.Accounts.EnsureRegistrationToken(o.t.Context(), cfg.RegistrationToken, 0, time.Time{}); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	routes := route.Mux(rt, api.Routes())
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		routes.ServeHTTP(w, r)
+		// The server's own stream is quadratic in what was written; what was
+		// written is known here as well.
+		for _, worker := range api.Workers() {
+			if on, ok := worker.On.(store.ChangeStream); ok {
+				if err := rt.RunChanges(context.WithoutCancel(r.Context()), worker, stream.take(on.Table)); err != nil {
+					o.t.Errorf("worker %s: %v", worker.Name, err)
+				}
+			}
+		}
+	})
+}
+
+// writes remembers which items were written.
+type writes struct {
+	store.DB
+	mu      sync.Mutex
+	changes []store.Change
+}
+
+func (w *writes) took(ws []store.Write, err error) {
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range ws {
+		w.changes = append(w.changes, store.Change{Table: one.Table, Key: one.Key})
+	}
+}
+
+func (w *writes) take(t *store.Table) (taken []store.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var rest []store.Change
+	for _, c := range w.changes {
+		if c.Table == t {
+			taken = append(taken, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	w.changes = rest
+	return taken
+}
+
+func (w *writes) Write(ctx context.Context, one store.Write) (store.Item, error) {
+	it, err := w.DB.Write(ctx, one)
+	w.took([]store.Write{one}, err)
+	return it, err
+}
+
+func (w *writes) Transact(ctx context.Context, ws ...store.Write) error {
+	err := w.DB.Transact(ctx, ws...)
+	w.took(ws, err)
+	return err
+}
