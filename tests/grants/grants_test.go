@@ -5,6 +5,7 @@ package grants
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,7 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 	var rec grant.Recorder
 	var mu sync.Mutex
 	called := map[string]bool{}
-	t.Run("scripts", func(t *testing.T) {
+	play := func(t *testing.T) {
 		for _, file := range files {
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 				t.Parallel()
@@ -54,33 +55,59 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 				finish(t, in.Process)
 			})
 		}
-	})
+	}
 	t.Run("abandoned creation", func(t *testing.T) {
 		in := server.InProcess(t, func(o *process.Options) { o.Recorder = &rec })
 		abandon(t, in.Process)
 		finish(t, in.Process)
 	})
-	if t.Failed() {
-		return // what follows from it would only hide why
+	// A request and the worker behind it do some writes in whichever order they
+	// come, and the second finds them done. So what was not used in one round is
+	// given others.
+	var never []string
+	for round := range 5 {
+		t.Run(fmt.Sprintf("round %d", round+1), play)
+		if t.Failed() {
+			return // what follows from it would only hide why
+		}
+		if never = unused(&rec); len(never) == 0 {
+			break
+		}
+	}
+	for _, n := range never {
+		t.Error(n)
 	}
 	for _, d := range rec.Denials() {
 		t.Error(d)
 	}
-	var authenticated grant.Set
 	for _, r := range api.Routes() {
 		if !called[r.Name] {
 			t.Errorf("no script calls %s (%s)", r.Name, r.Pattern)
-			continue
 		}
-		unused(t, r.Name, r.Uses, rec.Used(r.Name))
+	}
+}
+
+// unused says which grants were declared and not used so far.
+func unused(rec *grant.Recorder) (never []string) {
+	judge := func(name string, declared, used grant.Set) {
+		for _, g := range declared {
+			if !slices.Contains(used, g) {
+				never = append(never, fmt.Sprintf("%s declares %s and never used it", name, g))
+			}
+		}
+	}
+	var authenticated grant.Set
+	for _, r := range api.Routes() {
+		judge(r.Name, r.Uses, rec.Used(r.Name))
 		authenticated = grant.Of(authenticated, rec.Used(r.Name))
 	}
 	// What authentication needs is not declared by routes, and not each of them
 	// meets a token that is used for the first time.
-	unused(t, "authentication", accounts.Authenticates, authenticated)
+	judge("authentication", accounts.Authenticates, authenticated)
 	for _, w := range api.Workers() {
-		unused(t, w.Name, w.Uses, rec.Used(w.Name))
+		judge(w.Name, w.Uses, rec.Used(w.Name))
 	}
+	return never
 }
 
 // abandon leaves what a creation of a room leaves that dies after its first
@@ -111,15 +138,6 @@ func finish(t *testing.T, p *process.Process) {
 	for _, do := range []func(context.Context) error{p.Store.Settled, p.RunTimers, p.Store.Settled} {
 		if err := do(ctx); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-func unused(t *testing.T, name string, declared, used grant.Set) {
-	t.Helper()
-	for _, g := range declared {
-		if !slices.Contains(used, g) {
-			t.Errorf("%s declares %s and never used it", name, g)
 		}
 	}
 }
