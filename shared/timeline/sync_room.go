@@ -7,7 +7,6 @@ import (
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/timeline/token"
-	"github.com/virga-im/virga/shared/timeline/trie"
 	"github.com/virga-im/virga/shared/userlog"
 )
 
@@ -59,6 +58,7 @@ func (y *syncing) onlyData(ctx context.Context, t *task) error {
 // joined tells of a room that the user is in.
 func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 	k := known{nothing: t.fresh || y.req.FullState}
+	var seen Pos
 	if !t.fresh {
 		// Whoever was out of the room meanwhile begins anew: what was missed cannot
 		// be told as a difference.
@@ -71,6 +71,7 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 		}) {
 			t.fresh, k.nothing = true, true
 		}
+		seen = w.lastSeen(t.from, before)
 	}
 	if t.fresh {
 		t.from = 0
@@ -80,10 +81,8 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 		return err
 	}
 	st.limited = st.limited || t.again
-	if !k.nothing {
-		if k.root, err = y.s.knownRoot(ctx, w, st, t.from); err != nil {
-			return err
-		}
+	if err := y.remember(ctx, w, st, &k, t.from, seen); err != nil {
+		return err
 	}
 	room, err := y.body(ctx, w, st, k, true)
 	if err != nil {
@@ -110,12 +109,41 @@ func (r *SyncRoom) empty() bool {
 	return r.Summary == nil && len(r.Timeline.Events) == 0 && !r.Timeline.Limited
 }
 
-// knownRoot is the state at from. The walk has read it unless it ended before.
-func (s *Service) knownRoot(ctx context.Context, w *view, st *stretch, from Pos) (trie.Root, error) {
-	if st.from != nil {
-		return *st.from, nil
+// lastSeen is a position not after the last one of whose state a client knows
+// something, given its token's position and the membership there; zero if there
+// is none.
+func (w *view) lastSeen(from Pos, membership string) Pos {
+	if membership == "join" {
+		return from
 	}
-	return s.rootAt(ctx, w.room, from)
+	// An invite hides that the user left before it, so what was known then is from
+	// anywhere in the time before.
+	var joined Pos
+	for _, t := range w.cursor.Transitions {
+		switch {
+		case t.Pos > from:
+		case t.Membership == "join" && joined == 0:
+			joined = t.Pos
+		case joined != 0 && (t.Membership == "invite" || t.Membership == "knock"):
+			return joined
+		}
+	}
+	left, _ := departure(w.cursor, from)
+	return left
+}
+
+// remember fills in the state that the client knows. One that is told the state
+// anew, but loads members lazily, may remember members of when it last saw them.
+func (y *syncing) remember(ctx context.Context, w *view, st *stretch, k *known, from, seen Pos) (err error) {
+	switch {
+	case !k.nothing && st.from != nil:
+		k.root = *st.from
+	case !k.nothing:
+		k.root, err = y.s.rootAt(ctx, w.room, from)
+	case y.filter.Room.State.LazyLoadMembers:
+		k.root, err = y.s.rootAt(ctx, w.room, seen)
+	}
+	return err
 }
 
 // body is the timeline and the state of a room.
@@ -201,16 +229,15 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) error {
 		if err != nil {
 			return err
 		}
+		seen := w.lastSeen(t.from, before)
 		if k.nothing = t.fresh || before != "join"; k.nothing {
 			t.from = 0
 		}
 		if st, err = w.walk(ctx, t.from, was, &y.filter.Room.Timeline); err != nil {
 			return err
 		}
-		if !k.nothing {
-			if k.root, err = y.s.knownRoot(ctx, w, st, t.from); err != nil {
-				return err
-			}
+		if err := y.remember(ctx, w, st, &k, t.from, seen); err != nil {
+			return err
 		}
 	} else {
 		st.before, st.limited = last.Pos-1, t.again

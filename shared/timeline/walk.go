@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/virga-im/virga/events/auth"
@@ -172,7 +173,9 @@ type stateIDs map[trie.Key]string
 type known struct {
 	// nothing says that it needs all of the state.
 	nothing bool
-	root    trie.Root
+	// root is the state that it knows. A client that needs all and loads members
+	// lazily still has to be told which members have changed since.
+	root trie.Root
 }
 
 // stateFor returns what a client has to be told of a room's state beside a
@@ -183,18 +186,17 @@ func (w *view) stateFor(ctx context.Context, st *stretch, k known, after bool, f
 	if after {
 		target = st.end
 	}
-	if k.nothing {
-		ids, err = w.fullState(ctx, target, f.LazyLoadMembers)
-	} else {
+	if !k.nothing {
 		ids, err = w.difference(ctx, k.root, target)
+	} else if ids, err = w.fullState(ctx, target, f.LazyLoadMembers); err == nil && !k.root.IsZero() {
+		var stale stateIDs
+		stale, err = w.difference(ctx, k.root, target)
+		maps.Copy(ids, stale)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	changed = stateIDs{}
-	for key, id := range ids {
-		changed[key] = id
-	}
+	changed = maps.Clone(ids)
 	if !after {
 		// Between start and end the client follows the timeline. What changes
 		// without being in it, because a filter holds it back or because no event
