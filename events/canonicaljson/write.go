@@ -81,7 +81,7 @@ func safe(digits []byte) bool {
 // whose hashes have to agree are written in Python.
 func appendFraction(dst, raw []byte) []byte {
 	f, _ := strconv.ParseFloat(string(raw), 64)
-	plainPoint := bytes.IndexByte(raw, '.') >= 0 && bytes.IndexAny(raw, "eE") < 0
+	plainPoint := bytes.IndexByte(raw, '.') >= 0 && !bytes.ContainsAny(raw, "eE")
 	if f == math.Trunc(f) && math.Abs(f) <= MaxInt && !plainPoint {
 		return strconv.AppendInt(dst, int64(f), 10)
 	}

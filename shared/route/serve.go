@@ -62,7 +62,7 @@ func Mux(rt *Runtime, routes []Route) http.Handler {
 		// ServeMux would redirect a path such as //x to /x; here it is unknown.
 		escaped := req.URL.EscapedPath()
 		if clean := path.Clean(escaped); clean != strings.TrimSuffix(escaped, "/") && escaped != "/" {
-			unrecognized(w, http.StatusNotFound, "There is no endpoint at this path.")
+			rt.unrecognized(w, req, http.StatusNotFound, "There is no endpoint at this path.")
 			return
 		}
 		h, pattern := mux.Handler(req)
@@ -74,14 +74,16 @@ func Mux(rt *Runtime, routes []Route) http.Handler {
 		h.ServeHTTP(probe, req)
 		if probe.status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", probe.header.Get("Allow"))
-			unrecognized(w, http.StatusMethodNotAllowed, fmt.Sprintf("This endpoint does not answer %s; it answers %s.", req.Method, probe.header.Get("Allow")))
+			rt.unrecognized(w, req, http.StatusMethodNotAllowed, fmt.Sprintf("This endpoint does not answer %s; it answers %s.", req.Method, probe.header.Get("Allow")))
 			return
 		}
-		unrecognized(w, http.StatusNotFound, "There is no such endpoint on this server.")
+		rt.unrecognized(w, req, http.StatusNotFound, "There is no such endpoint on this server.")
 	})
 }
 
-func unrecognized(w http.ResponseWriter, status int, sentence string) {
+func (rt *Runtime) unrecognized(w http.ResponseWriter, req *http.Request, status int, sentence string) {
+	rt.Log.LogAttrs(req.Context(), slog.LevelInfo, "request", slog.String("method", req.Method),
+		slog.String("route", "unknown"), slog.String("path", req.URL.EscapedPath()), slog.Int("status", status))
 	writeError(w, mxerr.New(status, "M_UNRECOGNIZED", "%s", sentence))
 }
 
