@@ -2,13 +2,12 @@ package server_test
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -112,26 +111,21 @@ func TestBothAPIsAreOnTheTLSListener(t *testing.T) {
 	}
 }
 
-// TestReadmeMakesAUser runs the request that the README shows to newcomers.
-func TestReadmeMakesAUser(t *testing.T) {
+// TestReadmeLetsTwoPeopleMeet runs what the README shows to newcomers.
+func TestReadmeLetsTwoPeopleMeet(t *testing.T) {
+	server.Need(t, "curl")
 	b, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile(`curl localhost:8008(\S+) -d '(.*)'`).FindSubmatch(b)
+	m := regexp.MustCompile("(?s)```sh\n(.*?)```").FindSubmatch(b)
 	if m == nil {
-		t.Fatal("README.md shows no curl localhost:8008")
+		t.Fatal("README.md shows no sh block")
 	}
 	s := server.Start(t)
-	// As curl does it: the body is said to be a form.
-	resp, err := http.Post(s.URL+string(m[1]), "application/x-www-form-urlencoded", bytes.NewReader(m[2]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(resp.Body)
-		t.Errorf("%d %s", resp.StatusCode, body)
+	out, err := exec.Command("sh", "-c", strings.ReplaceAll(string(m[1]), "http://localhost:8008", s.URL)).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"body":"Sugar?"`) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
