@@ -21,8 +21,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/virga-im/virga/tests/server"
 )
 
 // patience is how long an answer or an event may take. What takes longer is
@@ -90,10 +88,11 @@ func (e event) String() string {
 	return fmt.Sprintf("%s %s%s by %s %+v", e.ID, e.Type, key, e.Sender, e.Content)
 }
 
-// start runs the program of an SDK against a homeserver until the test ends.
-func start(t *testing.T, of sdk, s *server.Server) *program {
+// start runs the program of an SDK against the homeserver at the URL until the
+// test ends.
+func start(t *testing.T, of sdk, url string) *program {
 	t.Helper()
-	args := append(of.install(t), s.URL)
+	args := append(of.install(t), url)
 	p := &program{sdk: of, process: exec.Command(args[0], args[1:]...), answers: map[int]chan answer{}, users: map[string]*user{}, ended: make(chan struct{})}
 	stdin, err := p.process.StdinPipe()
 	if err != nil {

@@ -2,7 +2,14 @@ package clients
 
 import (
 	"fmt"
-	"net"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,10 +22,10 @@ import (
 func TestNothingIsLostOrDoubledByAKill(t *testing.T) {
 	for _, pair := range [][2]sdk{{jsSDK, mautrix}, {mautrix, jsSDK}} {
 		t.Run(pair[0].name+" with "+pair[1].name, func(t *testing.T) {
-			// The URL must stay the same, because apps keep it.
-			s := server.Start(t, "-client-listen", freeAddress(t))
-			alice := start(t, pair[0], s).register(t, "alice")
-			bob := start(t, pair[1], s).register(t, "bob")
+			s := server.Start(t)
+			front := newFront(t, s)
+			alice := start(t, pair[0], front.url).register(t, "alice")
+			bob := start(t, pair[1], front.url).register(t, "bob")
 			alice.syncs(t, all)
 			bob.syncs(t, all)
 			room := meet(t, alice, bob)
@@ -31,7 +38,7 @@ func TestNothingIsLostOrDoubledByAKill(t *testing.T) {
 
 			const messages = 30
 			first := len(want)
-			sent, failed := make(chan shown, messages), make(chan error, 1)
+			sent, failed := make(chan shown), make(chan error, 1)
 			go func() {
 				defer close(sent)
 				for i := first; i < messages; i++ {
@@ -43,17 +50,26 @@ func TestNothingIsLostOrDoubledByAKill(t *testing.T) {
 					sent <- m
 				}
 			}()
-			for m := range sent {
-				want = append(want, m)
-				if len(want)%8 == 0 { // three times
+			kills := 0
+			for done := false; !done; {
+				select {
+				case m, more := <-sent:
+					if done = !more; more {
+						want = append(want, m)
+					}
+				case again := <-front.kill:
+					kills++
 					s.Kill()
 					s.Restart()
+					front.to(s)
+					close(again)
+				case err := <-failed:
+					t.Fatal(err)
 				}
 			}
-			select {
-			case err := <-failed:
-				t.Fatal(err)
-			default:
+			front.calm()
+			if kills < 2 {
+				t.Errorf("the server was killed %d times, which proves little", kills)
 			}
 
 			// Alice's app has synced all the time.
@@ -96,12 +112,92 @@ func (u *user) sendsUntilAcknowledged(room, body string) (shown, error) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
+// A front is where apps reach a homeserver, whose URL changes when it starts
+// again. It has it killed under some of the messages that are sent.
+type front struct {
+	url string
+	// kill asks for a kill and a start, after which the channel it carries is
+	// closed.
+	kill chan chan struct{}
+
+	test  *testing.T
+	proxy httputil.ReverseProxy
+
+	mu     sync.Mutex
+	target *url.URL
+	sends  int
+	over   bool
+}
+
+func newFront(t *testing.T, s *server.Server) *front {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	f := &front{test: t, kill: make(chan chan struct{})}
+	f.proxy = httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			r.SetURL(f.target)
+		},
+		// An app finds its connection closed, as it would without a front.
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ErrorLog:     log.New(io.Discard, "", 0),
 	}
-	defer l.Close()
-	return l.Addr().String()
+	f.to(s)
+	listener := httptest.NewServer(f)
+	t.Cleanup(func() {
+		listener.CloseClientConnections()
+		listener.Close()
+	})
+	f.url = listener.URL
+	return f
+}
+
+func (f *front) to(s *server.Server) {
+	target, err := url.Parse(s.URL)
+	if err != nil {
+		f.test.Fatal(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.target = target
+}
+
+// calm ends the kills.
+func (f *front) calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over = true
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n := 0
+	f.mu.Lock()
+	if strings.Contains(r.URL.Path, "/send/") && !f.over {
+		f.sends++
+		n = f.sends
+	}
+	f.mu.Unlock()
+	switch {
+	case n%10 == 5: // The event is there, and nobody is told.
+		f.proxy.ServeHTTP(httptest.NewRecorder(), r)
+		f.crash()
+		panic(http.ErrAbortHandler)
+	case n%10 == 9: // The event is there or not, who knows.
+		crashed := make(chan struct{})
+		go func() {
+			defer close(crashed)
+			f.crash()
+		}()
+		defer func() { <-crashed }()
+	}
+	f.proxy.ServeHTTP(w, r)
+}
+
+func (f *front) crash() {
+	again := make(chan struct{})
+	select {
+	case f.kill <- again:
+		<-again
+	case <-f.test.Context().Done():
+	}
 }

@@ -12,7 +12,7 @@ func TestAccounts(t *testing.T) {
 	s := server.Start(t)
 	for _, of := range []sdk{jsSDK, mautrix} {
 		t.Run(of.name, func(t *testing.T) {
-			p := start(t, of, s)
+			p := start(t, of, s.URL)
 			alice := p.register(t, "alice-"+of.folder)
 			if want := "@" + alice.Local + ":localhost"; alice.ID != want {
 				t.Errorf("registered as %s, want %s", alice.ID, want)
@@ -53,10 +53,10 @@ func TestStories(t *testing.T) {
 	s := server.Start(t)
 	for _, pair := range [][2]sdk{{jsSDK, jsSDK}, {mautrix, mautrix}, {jsSDK, mautrix}, {mautrix, jsSDK}} {
 		t.Run(pair[0].name+" with "+pair[1].name, func(t *testing.T) {
-			hers := start(t, pair[0], s)
+			hers := start(t, pair[0], s.URL)
 			his := hers
 			if pair[0].name != pair[1].name {
-				his = start(t, pair[1], s)
+				his = start(t, pair[1], s.URL)
 			}
 			for i, story := range stories {
 				t.Run(story.name, func(t *testing.T) {
@@ -213,11 +213,16 @@ func redactionStory(t *testing.T, alice, bob *user) {
 		}
 		u.shows(t, room, want)
 	}
-	// Who comes later never gets the content.
+	// Who comes later never gets the content, not even to hide it.
 	later := bob.program.login(t, bob, bob.name+" later")
 	later.syncs(t, all)
 	later.sees(t, room, "the redaction", func(e event) bool { return e.ID == redaction })
 	later.shows(t, room, want)
+	for _, e := range later.history(room) {
+		if e.Content.Body == gone.Body {
+			t.Errorf("%s gets %s after its redaction", later.name, e)
+		}
+	}
 }
 
 func profileStory(t *testing.T, alice, bob *user) {

@@ -65,11 +65,14 @@ const acts = {
   ban: (client, { room, user, reason }) => client.ban(room, user, reason),
   unban: (client, { room, user }) => client.unban(room, user),
 
+  // send sends again what the SDK shows as not sent. What came back by /sync was
+  // sent, even if the answer was lost.
   send(client, { room, body, txn }) {
-    const timeline = client.getRoom(room);
-    const unsent = timeline?.getLiveTimeline().getEvents().find((event) => event.getTxnId() === txn);
-    if (unsent) return client.resendEvent(unsent, timeline);
-    return client.sendMessage(room, null, { msgtype: "m.text", body }, txn);
+    const inRoom = client.getRoom(room);
+    const before = inRoom?.getLiveTimeline().getEvents().find((event) => event.getTxnId() === txn);
+    if (!before) return client.sendMessage(room, null, { msgtype: "m.text", body }, txn);
+    if (before.status === EventStatus.NOT_SENT) return client.resendEvent(before, inRoom);
+    return { event_id: before.getId() };
   },
 
   redact: (client, { room, event, reason }) => client.redactEvent(room, event, undefined, { reason }),
