@@ -4,10 +4,12 @@
 //
 // Rows of the users table, under the partition U#user:
 //
-//   - LOG {n, epoch}: written before the first entry and every hintEvery entries
+//   - LOG {n, epoch}: written with the first entry and every hintEvery entries
 //     after; never expires. n is a lower bound of the last entry's number, at
-//     most hintEvery below it. If it were lost, numbers would start again and
-//     tokens would be wrong. epoch is the restore generation of the server.
+//     most hintEvery below it; where nothing is left of a log, numbers go on
+//     after n+hintEvery, and n moves there in the transaction of the entry. If it
+//     were lost, numbers would start again and tokens would be wrong. epoch is
+//     the restore generation of the server.
 //   - L#n: one Entry, at most 1 KB, kept for Retention. Written once, by
 //     whoever appends, conditional on its absence and only when L#n-1 is known
 //     to exist or to have expired. If one is lost, readers see the gap and
@@ -169,10 +171,23 @@ type Head struct {
 	Epoch int64
 	hint  int64
 	fresh bool // there is no LOG row yet
+	dead  bool // nothing is left of the log: N is beyond all that may have been
 }
+
+// soon is how long before an entry expires appenders regard it as gone. Readers
+// wait until it is: whoever saw the entry as the end of the log, on any clock,
+// has appended the next one before a reader takes a number beyond.
+const soon = time.Hour
 
 // Head returns the end of the user's log.
 func (s *Service) Head(ctx context.Context, user string) (Head, error) {
+	return s.head(ctx, user, s.Clock.Now())
+}
+
+// head is Head where entries that expire before alive are gone: the store may
+// have deleted them, and not in their order, so the last one that is there need
+// not be the last one that was.
+func (s *Service) head(ctx context.Context, user string, alive time.Time) (Head, error) {
 	// LOG sorts just after the entries, so one read from the end has both.
 	page, err := s.DB.Query(ctx, store.Query{
 		Table: store.Users, Part: Part(user), From: entryPre, To: logSort, Reverse: true, Limit: 2, Consistency: store.Consistent,
@@ -180,7 +195,7 @@ func (s *Service) Head(ctx context.Context, user string) (Head, error) {
 	if err != nil {
 		return Head{}, fmt.Errorf("read end of log of %s: %w", user, err)
 	}
-	h := Head{fresh: true, Epoch: firstEpoch}
+	h := Head{fresh: true, Epoch: firstEpoch, dead: true}
 	for _, it := range page.Items {
 		if it.Key.Sort == logSort {
 			h.fresh, h.hint, h.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
@@ -189,13 +204,19 @@ func (s *Service) Head(ctx context.Context, user string) (Head, error) {
 		if h.N, err = entryNumber(it.Key.Sort); err != nil {
 			return Head{}, err
 		}
+		h.dead = !it.Expires.After(alive)
+		break
 	}
-	if h.N < h.hint {
-		// The last entries have expired. They were at most hintEvery beyond the
-		// hint; numbers go on after all that may have been.
-		h.N = h.hint + hintEvery
-	}
+	h.beyond()
 	return h, nil
+}
+
+// beyond moves the end of a log of which nothing is left beyond all that may
+// have been.
+func (h *Head) beyond() {
+	if h.dead && !h.fresh {
+		h.N = max(h.N, h.hint+hintEvery)
+	}
 }
 
 func entryNumber(sort string) (int64, error) {
@@ -216,10 +237,16 @@ type Page struct {
 }
 
 // After returns the entries with numbers above n, at most limit of them; Head.N
-// is the number to ask from next.
+// is the number to ask from next. Without a limit it also finds out whether
+// entries have expired of which nothing is left.
 func (s *Service) After(ctx context.Context, user string, n int64, limit int) (Page, error) {
-	p := Page{Head: Head{N: n, Epoch: firstEpoch, fresh: true}}
-	q := store.Query{Table: store.Users, Part: Part(user), From: entrySort(n + 1), To: logSort, Limit: limit, Consistency: store.Consistent}
+	p := Page{Head: Head{N: n, Epoch: firstEpoch, fresh: true, dead: true}}
+	// The entry n itself tells whether those after it can have expired.
+	q := store.Query{Table: store.Users, Part: Part(user), From: entrySort(n), To: logSort, Consistency: store.Consistent}
+	if limit > 0 {
+		q.Limit = limit + 1
+	}
+	now := s.Clock.Now()
 	for it, err := range store.All(ctx, s.DB, q) {
 		if err != nil {
 			return Page{}, fmt.Errorf("read log of %s: %w", user, err)
@@ -228,22 +255,37 @@ func (s *Service) After(ctx context.Context, user string, n int64, limit int) (P
 			p.Head.fresh, p.Head.hint, p.Head.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
 			continue
 		}
+		p.Head.dead = !it.Expires.After(now)
 		var e Entry
-		if err := store.Decode(it, &e); err != nil {
+		if e.N, err = entryNumber(it.Key.Sort); err != nil {
 			return Page{}, err
 		}
-		if e.N, err = entryNumber(it.Key.Sort); err != nil {
+		if e.N == n {
+			continue
+		}
+		if err := store.Decode(it, &e); err != nil {
 			return Page{}, err
 		}
 		if e.N != p.Head.N+1 {
 			p.Gap = true
 		}
 		p.Head.N = e.N
-		p.Entries = append(p.Entries, e)
+		if p.Entries = append(p.Entries, e); len(p.Entries) == limit {
+			return p, nil
+		}
 	}
-	if p.Head.N < p.Head.hint {
-		p.Gap = true
-		p.Head.N = p.Head.hint + hintEvery
+	if p.Head.fresh || !p.Head.dead || p.Head.N >= p.Head.hint+hintEvery {
+		return p, nil
+	}
+	// Nothing says that this is the end. Only a read from the end does: one
+	// forwards may have passed by entries that came while it went on.
+	h, err := s.Head(ctx, user)
+	if err != nil {
+		return Page{}, err
+	}
+	p.Gap = p.Gap || h.N > p.Head.N
+	if h.N > p.Head.N {
+		p.Head = h
 	}
 	return p, nil
 }
@@ -266,57 +308,6 @@ func (s *Service) LastBefore(ctx context.Context, user, room string, n int64) (e
 		return e, err == nil, err
 	}
 	return Entry{}, false, nil
-}
-
-// Append puts an entry at the end of the user's log and wakes the user's
-// devices. It is not idempotent: after an unknown outcome the entry may be there
-// twice, which only tells a device the same thing again.
-func (s *Service) Append(ctx context.Context, user string, e Entry) (int64, error) {
-	for {
-		h, err := s.Head(ctx, user)
-		if err != nil {
-			return 0, err
-		}
-		done, err := s.put(ctx, user, h, e)
-		if err != nil {
-			return 0, err
-		}
-		if done {
-			return h.N + 1, s.Waker.Wake(ctx, WakeKey(user))
-		}
-	}
-}
-
-// put writes entry h.N+1 if it is absent, and reports whether it did.
-func (s *Service) put(ctx context.Context, user string, h Head, e Entry) (bool, error) {
-	if err := s.keepHint(ctx, user, h); err != nil {
-		return false, err
-	}
-	w := store.Put(store.Users, store.Key{Part: Part(user), Sort: entrySort(h.N + 1)}, store.Encode(e)).
-		Until(s.Clock.Now().Add(Retention)).If(store.NotExists())
-	_, err := s.DB.Write(ctx, w)
-	if store.Failed(err) != nil {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("append to log of %s: %w", user, err)
-	}
-	return true, nil
-}
-
-// keepHint moves LOG.n up to h.N before an entry is written that would be more
-// than hintEvery beyond it.
-func (s *Service) keepHint(ctx context.Context, user string, h Head) error {
-	if !h.fresh && h.N+1-h.hint <= hintEvery {
-		return nil
-	}
-	w := store.Update(store.Users, store.Key{Part: Part(user), Sort: logSort}).
-		Set(hintAttr, h.N).Set(epochAttr, h.Epoch).
-		If(store.AnyOf(store.Absent(hintAttr), store.Less(hintAttr, h.N)))
-	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
-		return fmt.Errorf("move hint of log of %s: %w", user, err)
-	}
-	return nil
 }
 
 // Cursor returns the user's cursor for a room; without one, the zero Cursor.
@@ -353,106 +344,6 @@ func (s *Service) Cursors(ctx context.Context, user string) ([]Cursor, error) {
 		all = append(all, c)
 	}
 	return all, nil
-}
-
-// Moved tells the user's log that the room has moved to the position: it makes
-// sure that the positions up to it are in an entry, and in one only, whoever
-// else does the same at the same time or died doing it. The user's own last
-// transition is told in any case, so that a request that is repeated after its
-// first try died can pass zero.
-func (s *Service) Moved(ctx context.Context, user, room string, to Pos) error {
-	for {
-		c, err := s.Cursor(ctx, user, room)
-		if err != nil {
-			return err
-		}
-		if n := len(c.Transitions); n > 0 {
-			to = max(to, c.Transitions[n-1].Pos)
-		}
-		done, err := s.move(ctx, user, c, to)
-		if err != nil {
-			return err
-		}
-		if done {
-			return s.Waker.Wake(ctx, WakeKey(user))
-		}
-	}
-}
-
-// move does one step towards the cursor being at or beyond to with its entry in
-// the log, and reports whether that is so.
-//
-// The cursor is written before the entry: a cursor whose entry is missing is
-// repaired by the next append, while an entry without a cursor would be told
-// twice. The number in the cursor names a slot of the log that holds either
-// this entry or one of another room; in the latter case a new slot is taken.
-func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos) (bool, error) {
-	h, err := s.Head(ctx, user)
-	if err != nil {
-		return false, err
-	}
-	if c.N != 0 {
-		there, free, err := s.entryIs(ctx, user, c, h)
-		if err != nil {
-			return false, err
-		}
-		if !there {
-			// The slot is still free and next: fill it. Otherwise take another.
-			if !free {
-				_, err := s.claim(ctx, user, c, c.From, c.To, h.N+1)
-				return false, err
-			}
-			_, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To})
-			return false, err
-		}
-	}
-	if c.To >= to {
-		return true, nil
-	}
-	ok, err := s.claim(ctx, user, c, c.To, to, h.N+1)
-	if err != nil || !ok {
-		return false, err
-	}
-	return s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to})
-}
-
-// entryIs reports whether the cursor's own entry is in the log (or was, and has
-// expired), and if not, whether its slot is the next to be written.
-func (s *Service) entryIs(ctx context.Context, user string, c Cursor, h Head) (there, free bool, err error) {
-	if c.N > h.N {
-		return false, c.N == h.N+1, nil
-	}
-	it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: store.Key{Part: Part(user), Sort: entrySort(c.N)}}, store.Consistent)
-	if errors.Is(err, store.ErrNotFound) {
-		return true, false, nil // numbers up to the head existed, so it has expired
-	}
-	if err != nil {
-		return false, false, fmt.Errorf("read log of %s: %w", user, err)
-	}
-	var e Entry
-	if err := store.Decode(it, &e); err != nil {
-		return false, false, err
-	}
-	return e.Kind == KindRoom && e.Room == c.Room && e.To == c.To, false, nil
-}
-
-// claim moves the cursor to (from, to] in slot n, if nobody moved it meanwhile.
-func (s *Service) claim(ctx context.Context, user string, c Cursor, from, to Pos, n int64) (bool, error) {
-	w := store.Update(store.Users, CursorKey(user, c.Room)).
-		Set("f", int64(from)).Set("o", int64(to)).Set("n", n)
-	if c.N == 0 {
-		w = w.If(store.Absent("n"))
-	} else {
-		w = w.If(store.Equal("n", c.N), store.Equal("o", int64(c.To)))
-	}
-	_, err := s.DB.Write(ctx, w)
-	if store.Failed(err) != nil {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("move cursor of %s in %s: %w", user, c.Room, err)
-	}
-	return true, nil
 }
 
 // MembershipChanged returns the write that records a user's own membership event

@@ -1,0 +1,191 @@
+package userlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/virga-im/virga/shared/store"
+)
+
+// maxTries bounds how often a write is tried that others are faster with, or
+// that the store is too busy for. It takes about a second.
+const maxTries = 16
+
+// until calls try until it reports that it is done, and wakes the user's devices
+// then. Between two tries it pauses, longer each time and with jitter, so that
+// two writers do not meet again.
+func (s *Service) until(ctx context.Context, user string, try func() (done bool, err error)) error {
+	var busy error
+	for n := range maxTries {
+		done, err := try()
+		switch {
+		case done && err == nil:
+			return s.Waker.Wake(ctx, WakeKey(user))
+		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrThrottled):
+			busy = err
+		case err != nil:
+			return err
+		}
+		if n == 0 && err == nil {
+			continue // most often there was one other writer, who is done by now
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.Clock.After(time.Duration(1+rand.IntN(4<<min(n, 5))) * time.Millisecond):
+		}
+	}
+	if busy == nil {
+		busy = errors.New("others were always faster")
+	}
+	return fmt.Errorf("log of %s after %d tries: %w", user, maxTries, busy)
+}
+
+// Append puts an entry at the end of the user's log and wakes the user's
+// devices. It is not idempotent: after an unknown outcome the entry may be there
+// twice, which only tells a device the same thing again.
+func (s *Service) Append(ctx context.Context, user string, e Entry) (n int64, err error) {
+	err = s.until(ctx, user, func() (bool, error) {
+		h, err := s.end(ctx, user)
+		if err != nil {
+			return false, err
+		}
+		n = h.N + 1
+		return s.put(ctx, user, h, e)
+	})
+	return n, err
+}
+
+// end is Head for appenders.
+func (s *Service) end(ctx context.Context, user string) (Head, error) {
+	return s.head(ctx, user, s.Clock.Now().Add(soon))
+}
+
+// put writes entry h.N+1 if it is absent, and reports whether it did.
+func (s *Service) put(ctx context.Context, user string, h Head, e Entry) (bool, error) {
+	w := store.Put(store.Users, store.Key{Part: Part(user), Sort: entrySort(h.N + 1)}, store.Encode(e)).
+		Until(s.Clock.Now().Add(Retention)).If(store.NotExists())
+	hint := store.Update(store.Users, store.Key{Part: Part(user), Sort: logSort}).
+		Set(hintAttr, h.N).Set(epochAttr, h.Epoch).
+		If(store.AnyOf(store.Absent(hintAttr), store.Less(hintAttr, h.N)))
+	var err error
+	switch {
+	case h.dead:
+		// There is no entry h.N, so a hint alone would say that entries have
+		// expired that never were: what is missing could not be told from what is
+		// still to be written.
+		err = s.DB.Transact(ctx, hint, w)
+	case h.fresh || h.N+1-h.hint > hintEvery:
+		if _, err = s.DB.Write(ctx, hint); err != nil && store.Failed(err) == nil {
+			return false, fmt.Errorf("move hint of log of %s: %w", user, err)
+		}
+		fallthrough
+	default:
+		_, err = s.DB.Write(ctx, w)
+	}
+	if store.Failed(err) != nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("append to log of %s: %w", user, err)
+	}
+	return true, nil
+}
+
+// Moved tells the user's log that the room has moved to the position: it makes
+// sure that the positions up to it are in an entry, and in one only, whoever
+// else does the same at the same time or died doing it. The user's own last
+// transition is told in any case, so that a request that is repeated after its
+// first try died can pass zero.
+func (s *Service) Moved(ctx context.Context, user, room string, to Pos) error {
+	return s.until(ctx, user, func() (bool, error) {
+		c, err := s.Cursor(ctx, user, room)
+		if err != nil {
+			return false, err
+		}
+		if n := len(c.Transitions); n > 0 {
+			to = max(to, c.Transitions[n-1].Pos)
+		}
+		return s.move(ctx, user, c, to)
+	})
+}
+
+// move brings the cursor to or beyond to, with its entry in the log. It reports
+// false where somebody else was faster.
+//
+// The cursor is written before the entry: a cursor whose entry is missing is
+// repaired by the next append, while an entry without a cursor would be told
+// twice. The number in the cursor names a slot of the log that holds either
+// this entry or one of another room; in the latter case a new slot is taken.
+func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos) (bool, error) {
+	h, err := s.end(ctx, user)
+	if err != nil {
+		return false, err
+	}
+	if c.N != 0 {
+		there, free, err := s.entryIs(ctx, user, c, h)
+		if err != nil {
+			return false, err
+		}
+		if !there {
+			// The slot is still free and next: fill it. Otherwise take another.
+			if !free {
+				if ok, err := s.claim(ctx, user, c, c.From, c.To, h.N+1); err != nil || !ok {
+					return false, err
+				}
+			}
+			done, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To})
+			return done && c.To >= to, err
+		}
+	}
+	if c.To >= to {
+		return true, nil
+	}
+	ok, err := s.claim(ctx, user, c, c.To, to, h.N+1)
+	if err != nil || !ok {
+		return false, err
+	}
+	return s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to})
+}
+
+// entryIs reports whether the cursor's own entry is in the log (or was, and has
+// expired), and if not, whether its slot is the next to be written.
+func (s *Service) entryIs(ctx context.Context, user string, c Cursor, h Head) (there, free bool, err error) {
+	if c.N > h.N {
+		return false, c.N == h.N+1, nil
+	}
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: store.Key{Part: Part(user), Sort: entrySort(c.N)}}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, false, nil // numbers up to the head existed, so it has expired
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("read log of %s: %w", user, err)
+	}
+	var e Entry
+	if err := store.Decode(it, &e); err != nil {
+		return false, false, err
+	}
+	return e.Kind == KindRoom && e.Room == c.Room && e.To == c.To, false, nil
+}
+
+// claim moves the cursor to (from, to] in slot n, if nobody moved it meanwhile.
+func (s *Service) claim(ctx context.Context, user string, c Cursor, from, to Pos, n int64) (bool, error) {
+	w := store.Update(store.Users, CursorKey(user, c.Room)).
+		Set("f", int64(from)).Set("o", int64(to)).Set("n", n)
+	if c.N == 0 {
+		w = w.If(store.Absent("n"))
+	} else {
+		w = w.If(store.Equal("n", c.N), store.Equal("o", int64(c.To)))
+	}
+	_, err := s.DB.Write(ctx, w)
+	if store.Failed(err) != nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("move cursor of %s in %s: %w", user, c.Room, err)
+	}
+	return true, nil
+}
