@@ -102,24 +102,29 @@ func (s *Service) commit(ctx context.Context, room string, build func(context.Co
 		case f != nil && b.txnAt > 0 && f.Failed[b.txnAt].Exists():
 			old := sentBefore(f.Failed[b.txnAt])
 			return []Sent{old}, nil, nil
-		case f != nil && f.Failed[0].Exists():
+		case f != nil && f.Failed[0].Exists() && try < stepAside:
 			// The failed condition brought the new HEAD along.
 			if head, err = timeline.HeadOf(f.Failed[0]); err != nil {
 				return nil, nil, err
 			}
 			continue
-		case f != nil, errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrThrottled):
+		case f != nil, busy(err):
 			if err := s.pause(ctx, try); err != nil {
 				return nil, nil, err
 			}
 			if head, err = s.Timeline.Head(ctx, room); err != nil {
-				return nil, nil, err
+				return nil, nil, notThere(err, room)
 			}
 		default:
 			return nil, nil, err
 		}
 	}
 	return nil, nil, errBusy
+}
+
+// busy reports whether nothing was written and trying again may help.
+func busy(err error) bool {
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrThrottled)
 }
 
 func sentBefore(it store.Item) Sent { return Sent{it.Str("id"), timeline.Pos(it.Int("pos"))} }
@@ -165,6 +170,20 @@ func (b *batch) commit(ctx context.Context) error {
 		return fmt.Errorf("append to %s: %w", b.room, err)
 	}
 	return nil
+}
+
+// commitPatiently is commit of a batch that nobody else competes with: what a
+// busy store refuses is tried again as it is.
+func (b *batch) commitPatiently(ctx context.Context) (err error) {
+	for try := range maxTries {
+		if err = b.commit(ctx); !busy(err) {
+			return err
+		}
+		if err := b.s.pause(ctx, try); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // transaction returns the writes, HEAD first.

@@ -179,7 +179,7 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 				b.writes = append(b.writes, directory.NewWrites(directory.Alias{Alias: alias, Room: room, Creator: c.Creator})...)
 			}
 		}
-		if err := b.commit(ctx); err != nil {
+		if err := b.commitPatiently(ctx); err != nil {
 			if f := store.Failed(err); f != nil && first && f.Failed[0].Exists() {
 				return "", errTwin
 			}
@@ -370,21 +370,22 @@ func (s *Service) abandon(ctx context.Context, room string) error {
 }
 
 // EndAbandonedCreations removes rooms whose creation was killed between two
-// transactions.
+// transactions. One that cannot be ended now does not keep the others.
 func (s *Service) EndAbandonedCreations(ctx context.Context) error {
 	before := clock.Millis(s.Clock.Now().Add(-abandonedAfter))
+	var errs []error
 	for it, err := range store.All(ctx, s.DB, store.Query{Table: store.Server, Part: "CREATING", Consistency: store.Consistent}) {
 		if err != nil {
-			return fmt.Errorf("list creations: %w", err)
+			return errors.Join(append(errs, fmt.Errorf("list creations: %w", err))...)
 		}
 		if it.Int("at") > before {
 			continue
 		}
 		if err := s.abandon(ctx, it.Key.Sort); err != nil {
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func raw(v any) json.RawMessage {

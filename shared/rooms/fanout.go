@@ -39,39 +39,39 @@ func (s *Service) Dispatch(ctx context.Context, changes []store.Change) error {
 	return nil
 }
 
-// fanOut brings the logs of a room's local members up to its HEAD. Two at once
-// do the same work twice and write nothing twice, since each log takes a
-// position once; so there is no lease.
+// fanOut brings the logs of a room's local members up to its HEAD as it is when
+// it is read: what comes after has a change of its own. Two at once do the same
+// work twice and write nothing twice, since each log takes a position once; so
+// there is no lease.
 func (s *Service) fanOut(ctx context.Context, room string) error {
-	for {
-		head, err := s.Timeline.Head(ctx, room)
-		if mxerr.Is(err, "M_NOT_FOUND") {
-			return nil // not open yet, or gone
-		}
-		if err != nil {
-			return err
-		}
-		it, err := s.DB.Get(ctx, store.Ref{Table: store.Server, Key: fanKey(room)}, store.Consistent)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("read fan-out of %s: %w", room, err)
-		}
-		done := timeline.Pos(it.Int("done"))
-		if done >= head.Pos {
-			return nil
-		}
-		audience, err := s.audience(ctx, room, done, head.Pos)
-		if err != nil {
-			return err
-		}
-		if err := s.tell(ctx, room, audience); err != nil {
-			return err
-		}
-		w := store.Update(store.Server, fanKey(room)).Set("done", int64(head.Pos)).
-			If(store.AnyOf(store.Absent("done"), store.Less("done", int64(head.Pos))))
-		if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
-			return fmt.Errorf("move fan-out of %s: %w", room, err)
-		}
+	head, err := s.Timeline.Head(ctx, room)
+	if mxerr.Is(err, "M_NOT_FOUND") {
+		return nil // not open yet, or gone
 	}
+	if err != nil {
+		return err
+	}
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Server, Key: fanKey(room)}, store.Consistent)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("read fan-out of %s: %w", room, err)
+	}
+	done := timeline.Pos(it.Int("done"))
+	if done >= head.Pos {
+		return nil
+	}
+	audience, err := s.audience(ctx, room, done, head.Pos)
+	if err != nil {
+		return err
+	}
+	if err := s.tell(ctx, room, audience); err != nil {
+		return err
+	}
+	w := store.Update(store.Server, fanKey(room)).Set("done", int64(head.Pos)).
+		If(store.AnyOf(store.Absent("done"), store.Less("done", int64(head.Pos))))
+	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
+		return fmt.Errorf("move fan-out of %s: %w", room, err)
+	}
+	return nil
 }
 
 // audience lists whom the positions in (from, to] concern, and up to where:

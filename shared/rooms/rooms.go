@@ -87,6 +87,10 @@ func (s *Service) isLocal(user string) bool { return id.Server(user) == s.Server
 // maxTries bounds how often an event is tried against a HEAD that moves.
 const maxTries = 12
 
+// stepAside is after how many tries a writer lets others go first. Those who
+// meet at a HEAD all try again at once, and each round lets only one pass.
+const stepAside = 3
+
 // pause waits before another try, longer each time, with jitter so that two
 // writers do not meet again.
 func (s *Service) pause(ctx context.Context, try int) error {
