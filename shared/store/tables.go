@@ -17,10 +17,13 @@ type ChangeStream struct{ Table *Table }
 // String names the stream.
 func (c ChangeStream) String() string { return c.Table.Name + " changes" }
 
-// The tables. The row kinds of each are documented where they are defined: see
-// the doc comments of shared/timeline/rows.go (rooms, events, users) and of the
-// domain packages. The partition keys are built by the functions below so that
-// no two kinds of rows collide.
+// The tables. A row kind is documented by the package that writes it, with its
+// keys, its size, and what happens if it is lost or lags: rooms and events in
+// shared/timeline/rows.go, aliases in shared/directory, logs and cursors in
+// shared/userlog, transaction ids and deliveries in shared/rooms, accounts,
+// devices, sessions and secrets in shared/accounts, the signing key in
+// shared/federation. Partition keys begin with a prefix of their kind (R#, U#,
+// TXN#, EV#, …), so that no two kinds collide.
 var (
 	// Rooms holds the order, bodies, state and chunks of rooms, and aliases.
 	Rooms = &Table{Name: "rooms", Streamed: true}
