@@ -96,17 +96,17 @@ var acts = []act{
 	},
 	{
 		name: "createRoom", route: "createRoom",
-		limit: limit{5, 58, 10},
+		limit: limit{5, 58, 8},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			u, err := s.register()
 			return timed(func(int) error { _, err := u.room(); return err }), err
 		},
 	},
-	{name: "send 1 KB to 2 members", route: "sendMessage", budget: sendBudget(2), limit: limit{6, 15, 12}, over: fanRow, lane: sendTo(2)},
-	{name: "send 1 KB to 10 members", route: "sendMessage", budget: sendBudget(10), limit: limit{6, 31, 36}, over: fanRow, lane: sendTo(10)},
+	{name: "send 1 KB to 2 members", route: "sendMessage", budget: sendBudget(2), limit: limit{6, 15, 10}, over: fanRow, lane: sendTo(2)},
+	{name: "send 1 KB to 10 members", route: "sendMessage", budget: sendBudget(10), limit: limit{6, 31, 34}, over: fanRow, lane: sendTo(10)},
 	{
 		name: "state change, 2 members", route: "setRoomStateWithKey", budget: stateBudget(2),
-		limit: limit{10, 26, 12},
+		limit: limit{10, 26, 10},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, room, err := s.roomOf(2)
 			if err != nil {
@@ -119,7 +119,7 @@ var acts = []act{
 	},
 	{
 		name: "join as 2nd member", route: "joinRoomById", budget: stateBudget(2),
-		limit: limit{10.5, 26, 12}, over: "Join reads HEAD, and append reads it again",
+		limit: limit{10.5, 26, 10}, over: "Join reads HEAD, and append reads it again",
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(1, n)
 			if err != nil {
@@ -131,7 +131,7 @@ var acts = []act{
 	},
 	{
 		name: "leave of 2nd member", route: "leaveRoom", budget: stateBudget(2),
-		limit: limit{10.5, 26, 12}, over: "Leave moves the log that append has moved already, for 3 RU",
+		limit: limit{10.5, 26, 10}, over: "Leave moves the log that append has moved already, for 3 RU",
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(2, n)
 			return timed(func(i int) error { return users[1].leave(rooms[i]) }), err
