@@ -71,13 +71,18 @@ func (s *Service) append(ctx context.Context, room, actor string, build func(con
 	return sent, nil
 }
 
+// unknownRoom is the error of an operation on a room that is not here.
+type unknownRoom struct{ error }
+
+func (e *unknownRoom) Unwrap() error { return e.error }
+
 // commit is append without the logs; concerns are the local targets of
 // membership events with the position of the event.
 func (s *Service) commit(ctx context.Context, room string, build func(context.Context, *batch) error) (sent []Sent, concerns map[string]timeline.Pos, err error) {
 	defer s.lock(room)()
 	head, err := s.Timeline.Head(ctx, room)
 	if err != nil {
-		return nil, nil, notThere(err, room)
+		return nil, nil, &unknownRoom{err}
 	}
 	for try := range maxTries {
 		b, err := s.newBatch(ctx, room, head)
@@ -113,7 +118,7 @@ func (s *Service) commit(ctx context.Context, room string, build func(context.Co
 				return nil, nil, err
 			}
 			if head, err = s.Timeline.Head(ctx, room); err != nil {
-				return nil, nil, notThere(err, room)
+				return nil, nil, &unknownRoom{err}
 			}
 		default:
 			return nil, nil, err
@@ -219,7 +224,7 @@ func (s *Service) Send(ctx context.Context, room string, d Draft) (Sent, error) 
 		return b.add(ctx, d)
 	})
 	if err != nil {
-		return Sent{}, err
+		return Sent{}, hide(err, room)
 	}
 	return sent[0], nil
 }

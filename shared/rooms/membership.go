@@ -56,7 +56,7 @@ func (s *Service) memberContent(ctx context.Context, user, membership, reason st
 // change makes one membership event if check allows it; check gets the
 // target's present membership, and done says that there is nothing to do.
 func (s *Service) change(ctx context.Context, room, membership string, m Membership, content json.RawMessage, check func(was string) (done bool, err error)) error {
-	_, err := s.append(ctx, room, m.Sender, func(ctx context.Context, b *batch) error {
+	sent, err := s.append(ctx, room, m.Sender, func(ctx context.Context, b *batch) error {
 		was, err := b.memberOf(ctx, m.Target)
 		if err != nil {
 			return err
@@ -66,7 +66,11 @@ func (s *Service) change(ctx context.Context, room, membership string, m Members
 		}
 		return b.add(ctx, Draft{Type: typeMember, Sender: m.Sender, StateKey: &m.Target, Content: content})
 	})
-	return err
+	if err != nil || len(sent) > 0 {
+		return hide(err, room)
+	}
+	// It was done before, perhaps by a request that died before it told the log.
+	return s.Log.Moved(ctx, m.Target, room, 0)
 }
 
 // Join lets a user join a room. To join where one is already does nothing.
@@ -75,10 +79,6 @@ func (s *Service) change(ctx context.Context, room, membership string, m Members
 func (s *Service) Join(ctx context.Context, user, room, reason string) error {
 	content, err := s.memberContent(ctx, user, "join", reason)
 	if err != nil {
-		return err
-	}
-	if _, err := s.Timeline.Head(ctx, room); err != nil {
-		// Nothing about a room that is not here needs hiding.
 		return err
 	}
 	sent, err := s.append(ctx, room, user, func(ctx context.Context, b *batch) error {
@@ -158,7 +158,7 @@ func (s *Service) Leave(ctx context.Context, user, room, reason string) error {
 	if err != nil {
 		return err
 	}
-	err = s.change(ctx, room, "leave", m, content, func(was string) (bool, error) {
+	return s.change(ctx, room, "leave", m, content, func(was string) (bool, error) {
 		switch was {
 		case "join", "invite", "knock":
 			return false, nil
@@ -167,10 +167,6 @@ func (s *Service) Leave(ctx context.Context, user, room, reason string) error {
 		}
 		return false, mxerr.Forbidden("You are not in the room %s.", room)
 	})
-	if err != nil {
-		return err
-	}
-	return s.Log.Moved(ctx, user, room, 0)
 }
 
 // Kick removes a user from a room.

@@ -118,7 +118,17 @@ func clientError(err error) error {
 	return err
 }
 
-// notThere hides whether a room exists from people who are not in it.
+// hide makes the error of an operation in a room that is not here that of a room
+// that one is not in, so that strangers cannot tell which rooms there are.
+func hide(err error, room string) error {
+	var gone *unknownRoom
+	if errors.As(err, &gone) {
+		return notThere(gone.error, room)
+	}
+	return err
+}
+
+// notThere is hide for an error of Timeline.Head.
 func notThere(err error, room string) error {
 	if mxerr.Is(err, "M_NOT_FOUND") {
 		return mxerr.Forbidden("You are not in the room %s.", room)

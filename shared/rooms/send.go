@@ -111,7 +111,7 @@ func (s *Service) Redact(ctx context.Context, room, target, reason string, sende
 		return b.add(ctx, Draft{Type: typeRedaction, Sender: sender, Content: raw(content), Redacts: target, Txn: txn})
 	})
 	if err != nil {
-		return Sent{}, err
+		return Sent{}, hide(err, room)
 	}
 	return sent[0], nil
 }

@@ -119,7 +119,7 @@ var acts = []act{
 	},
 	{
 		name: "join as 2nd member", route: "joinRoomById", budget: stateBudget(2),
-		limit: limit{10.5, 26, 10}, over: "Join reads HEAD, and append reads it again",
+		limit: limit{9.5, 26, 10},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(1, n)
 			if err != nil {
@@ -131,7 +131,7 @@ var acts = []act{
 	},
 	{
 		name: "leave of 2nd member", route: "leaveRoom", budget: stateBudget(2),
-		limit: limit{10.5, 26, 10}, over: "Leave moves the log that append has moved already, for 3 RU",
+		limit: limit{7.5, 26, 10},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(2, n)
 			return timed(func(i int) error { return users[1].leave(rooms[i]) }), err
