@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/virga-im/virga/shared/mxerr"
 )
@@ -17,6 +18,17 @@ import (
 // MaxBody is the largest JSON body that a handler reads, in bytes. It leaves an
 // event of 64 KiB room to be escaped.
 const MaxBody = 1 << 20
+
+// maxDepth is how deep a body may be nested, as deep as an event. encoding/json
+// gives up at 10000, also where what a client stored is put into an answer: what
+// is stored must be so much flatter that every answer can hold it.
+const maxDepth = 1000
+
+// maxIdentifier is the longest identifier, in bytes, and identifiers are the path
+// parameters that are one. A longer one names nothing, and fits into no key.
+const maxIdentifier = 255
+
+var identifiers = map[string]bool{"roomId": true, "eventId": true, "userId": true, "roomAlias": true, "roomIdOrAlias": true}
 
 // reqPlan says where the fields of a request type come from.
 type reqPlan struct {
@@ -75,7 +87,11 @@ func decode(r *http.Request, req any) error {
 	}
 	// Path and query come last, so that a body cannot set their fields.
 	for _, f := range p.path {
-		if err := setText(v.Field(f.index), f.name, r.PathValue(f.name)); err != nil {
+		text := r.PathValue(f.name)
+		if identifiers[f.name] && len(text) > maxIdentifier {
+			return mxerr.InvalidParam("The %s in the path has more than %d bytes.", f.name, maxIdentifier)
+		}
+		if err := setText(v.Field(f.index), f.name, text); err != nil {
 			return err
 		}
 	}
@@ -90,6 +106,9 @@ func decode(r *http.Request, req any) error {
 			case !ok:
 				fv.SetZero()
 			case fv.Type() == reflect.TypeFor[[]string]():
+				if !utf8.ValidString(strings.Join(values, "")) {
+					return notUTF8(f.name)
+				}
 				fv.Set(reflect.ValueOf(values))
 			default:
 				if err := setText(fv, f.name, values[0]); err != nil {
@@ -123,8 +142,13 @@ func decodeBody(r *http.Request, p *reqPlan, v reflect.Value, req any) error {
 		}
 		body = []byte("{}")
 	}
-	if !json.Valid(body) {
+	switch {
+	case !utf8.Valid(body): // encoding/json does not mind
+		return mxerr.NotJSON("The body is not UTF-8.")
+	case !json.Valid(body):
 		return mxerr.NotJSON("The body is not valid JSON.")
+	case tooDeep(body):
+		return mxerr.BadJSON("The body is nested deeper than %d levels.", maxDepth)
 	}
 	if body[0] != '{' {
 		return mxerr.BadJSON("The body must be a JSON object.")
@@ -159,8 +183,35 @@ func decodeBody(r *http.Request, p *reqPlan, v reflect.Value, req any) error {
 	return nil
 }
 
+// tooDeep reports whether valid JSON is nested deeper than maxDepth.
+func tooDeep(text []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+func notUTF8(name string) *mxerr.Error {
+	return mxerr.InvalidParam("The parameter %q is not UTF-8.", name)
+}
+
 func setText(fv reflect.Value, name, text string) error {
 	switch {
+	case !utf8.ValidString(text):
+		return notUTF8(name)
 	case fv.Kind() == reflect.Pointer:
 		fv.Set(reflect.New(fv.Type().Elem()))
 		return setText(fv.Elem(), name, text)

@@ -45,16 +45,17 @@ func ask(h http.Handler, method, target, body string) *httptest.ResponseRecorder
 }
 
 type thing struct {
-	Room  string `path:"room"`
-	Limit int    `query:"limit"`
-	Dir   string `query:"dir,required"`
-	Name  string `json:"name" required:"true"`
-	Count int64  `json:"count"`
+	Room  string   `path:"roomId"`
+	Limit int      `query:"limit"`
+	Dir   string   `query:"dir"`
+	Via   []string `query:"via"`
+	Name  string   `json:"name" required:"true"`
+	Count int64    `json:"count"`
 }
 
 func TestRequestsAreDecodedStrictly(t *testing.T) {
 	h := serve(t, nil, io.Discard, Route{
-		Name: "thing", Pattern: "POST /x/v3/{room}/thing", Also: R0.And("PUT /x/v3/{room}/thing/"),
+		Name: "thing", Pattern: "POST /x/v3/{roomId}/thing", Also: R0.And("PUT /x/v3/{roomId}/thing/"),
 		Handler: Handle(none, func(_ context.Context, _ *nothing, _ Caller, r *thing) (*thing, error) { return r, nil }),
 	})
 	for _, test := range []struct {
@@ -72,6 +73,14 @@ func TestRequestsAreDecodedStrictly(t *testing.T) {
 		{"POST", "/x/v3/a/thing", `{"name":1}`, 400, "M_BAD_JSON"},
 		{"POST", "/x/v3/a/thing", `[]`, 400, "M_BAD_JSON"},
 		{"POST", "/x/v3/a/thing", `{"name":`, 400, "M_NOT_JSON"},
+		{"POST", "/x/v3/a/thing", `{"name":"n","more":` + nested(maxDepth-1) + `}`, 200, `"Room":"a"`},
+		{"POST", "/x/v3/a/thing", `{"name":"n","more":` + nested(maxDepth) + `}`, 400, "M_BAD_JSON"},
+		{"POST", "/x/v3/a/thing", `{"name":"\"` + strings.Repeat("[", maxDepth) + `"}`, 200, `"Room":"a"`},
+		{"POST", "/x/v3/a/thing", "{\"name\":\"\xff\"}", 400, "M_NOT_JSON"},
+		{"POST", "/x/v3/%ff/thing", `{"name":"n"}`, 400, "M_INVALID_PARAM"},
+		{"POST", "/x/v3/a/thing?dir=%ff", `{"name":"n"}`, 400, "M_INVALID_PARAM"},
+		{"POST", "/x/v3/a/thing?via=a&via=%ff", `{"name":"n"}`, 400, "M_INVALID_PARAM"},
+		{"POST", "/x/v3/" + strings.Repeat("x", 256) + "/thing", `{"name":"n"}`, 400, "M_INVALID_PARAM"},
 		{"POST", "/x/v3/a/thing?limit=many", `{"name":"n"}`, 400, "M_INVALID_PARAM"},
 		{"POST", "/x/v3/a/thing", `{"name":"` + strings.Repeat("x", MaxBody) + `"}`, 413, "M_TOO_LARGE"},
 		{"GET", "/x/v3/a/thing", ``, 405, "M_UNRECOGNIZED"},
@@ -79,6 +88,7 @@ func TestRequestsAreDecodedStrictly(t *testing.T) {
 		{"POST", "/x/v3/a/thing/", ``, 405, "M_UNRECOGNIZED"},
 		{"POST", "/x/v3//thing", ``, 404, "M_UNRECOGNIZED"},
 		{"POST", "/x/v3/../v3/a/thing", ``, 404, "M_UNRECOGNIZED"},
+		{"GET", "//", ``, 404, "M_UNRECOGNIZED"},
 		{"OPTIONS", "/x/v3/a/thing", ``, 204, ""},
 	} {
 		w := ask(h, test.method, test.target, test.body)
@@ -93,6 +103,8 @@ func TestRequestsAreDecodedStrictly(t *testing.T) {
 		}
 	}
 }
+
+func nested(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
 
 func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 	for name, fail := range map[string]func() error{

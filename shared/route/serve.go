@@ -61,7 +61,7 @@ func Mux(rt *Runtime, routes []Route) http.Handler {
 		}
 		// ServeMux would redirect a path such as //x to /x; here it is unknown.
 		escaped := req.URL.EscapedPath()
-		if clean := path.Clean(escaped); clean != strings.TrimSuffix(escaped, "/") && escaped != "/" {
+		if clean := path.Clean(escaped); clean != escaped && (clean == "/" || clean+"/" != escaped) {
 			rt.unrecognized(w, req, http.StatusNotFound, "There is no endpoint at this path.")
 			return
 		}
