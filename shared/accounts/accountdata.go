@@ -15,6 +15,10 @@ import (
 // maxAccountData bounds one item, in bytes; the store takes 400 KB.
 const maxAccountData = 256 << 10
 
+// maxAllAccountData bounds all items of a user together. A client's first /sync
+// is given all of them at once, and a function answers at most 6 MB.
+const maxAllAccountData = 4 << 20
+
 // maxAccountDataType bounds a type, which is part of a key.
 const maxAccountDataType = 255
 
@@ -103,14 +107,7 @@ func (s *Service) accountDataRow(ctx context.Context, user, room, typ string) (r
 // JSON object. A request that is repeated tells them again, since the first may
 // have died before it did.
 func (s *Service) SetAccountData(ctx context.Context, user, room, typ string, content json.RawMessage) error {
-	w, err := s.putAccountData(user, room, typ, content)
-	if err != nil {
-		return err
-	}
-	if err := s.write(ctx, w); err != nil {
-		return fmt.Errorf("write account data of %s: %w", user, err)
-	}
-	return s.announce(ctx, user, room, typ)
+	return s.UpdateAccountData(ctx, user, room, typ, func(json.RawMessage) (json.RawMessage, error) { return content, nil })
 }
 
 // UpdateAccountData changes an item that others may change at the same time:
@@ -122,48 +119,58 @@ func (s *Service) UpdateAccountData(ctx context.Context, user, room, typ string,
 		if err != nil {
 			return err
 		}
-		var was json.RawMessage
+		was, unchanged := 0, store.NotExists()
+		var content json.RawMessage
 		if ok {
-			was = json.RawMessage(row.Content)
+			was, unchanged = row.size(), store.Equal("v", row.Version)
+			content = json.RawMessage(row.Content)
 		}
-		content, err := change(was)
-		if err != nil {
+		if content, err = change(content); err != nil {
 			return err
 		}
-		w, err := s.putAccountData(user, room, typ, content)
-		if err != nil {
+		if row, err = s.newAccountData(room, typ, content); err != nil {
 			return err
 		}
-		if ok {
-			w = w.If(store.Equal("v", row.Version))
-		} else {
-			w = w.If(store.NotExists())
+		ws := []store.Write{store.Put(store.Users, accountDataKey(user, room, typ), store.Encode(row)).If(unchanged)}
+		if more := int64(row.size() - was); more != 0 {
+			ws = append(ws, addAccountData(user, more))
 		}
-		err = s.write(ctx, w)
-		if store.Failed(err) != nil {
-			continue
-		}
-		if err != nil {
+		err = s.transact(ctx, ws...)
+		f := store.Failed(err)
+		switch {
+		case f == nil && err != nil:
 			return fmt.Errorf("write account data of %s: %w", user, err)
+		case f == nil:
+			return s.announce(ctx, user, room, typ)
 		}
-		return s.announce(ctx, user, room, typ)
+		if _, changed := f.Failed[0]; !changed {
+			return mxerr.TooLarge("All your account data together may have at most %d bytes.", maxAllAccountData)
+		}
 	}
 	return fmt.Errorf("change account data of %s: too many others do", user)
 }
 
-func (s *Service) putAccountData(user, room, typ string, content json.RawMessage) (store.Write, error) {
+func (s *Service) newAccountData(room, typ string, content json.RawMessage) (row accountDataRow, err error) {
 	switch {
 	case !validAccountDataType(typ):
-		return store.Write{}, mxerr.InvalidParam("A type of account data is UTF-8 of 1 to %d bytes.", maxAccountDataType)
+		return row, mxerr.InvalidParam("A type of account data is UTF-8 of 1 to %d bytes.", maxAccountDataType)
 	case len(content) > maxAccountData:
-		return store.Write{}, mxerr.TooLarge("The content may have at most %d bytes.", maxAccountData)
+		return row, mxerr.TooLarge("The content may have at most %d bytes.", maxAccountData)
 	}
-	version := make([]byte, 8)
-	if err := s.random(version); err != nil {
-		return store.Write{}, err
+	row = accountDataRow{Room: room, Type: typ, Content: string(content), Version: make([]byte, 8)}
+	return row, s.random(row.Version)
+}
+
+// size is what an item counts, some bytes for what surrounds it included.
+func (r accountDataRow) size() int { return len(r.Room) + len(r.Type) + len(r.Content) + 100 }
+
+// addAccountData counts what an item adds, and fails if it is too much.
+func addAccountData(user string, more int64) store.Write {
+	w := store.Update(store.Users, store.Key{Part: userlog.Part(user), Sort: "ADSIZE"}).Add("n", more)
+	if more < 0 {
+		return w
 	}
-	row := accountDataRow{Room: room, Type: typ, Content: string(content), Version: version}
-	return store.Put(store.Users, accountDataKey(user, room, typ), store.Encode(row)), nil
+	return w.If(store.AnyOf(store.Absent("n"), store.AtMost("n", maxAllAccountData-more)))
 }
 
 func (s *Service) announce(ctx context.Context, user, room, typ string) error {

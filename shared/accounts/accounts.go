@@ -11,9 +11,10 @@
 //   - DEV#device: a deviceRow, ≤ 1 KB, written by login, logout and renames. It
 //     names the one session of the device.
 //   - AD#room#type: an AccountData, room empty for global data, ≤ 256 KB and a
-//     little. Replaced by its owner only; the last write wins unless it is an
-//     update, which is under a version. If it is rolled back, clients see the
-//     old value at the next write or initial sync.
+//     little. Replaced by its owner only, under a version. If it is rolled back,
+//     clients see the old value at the next write or initial sync.
+//   - ADSIZE: how many bytes the AD rows have together, changed with them in one
+//     transaction. If it is lost, the user can keep as much again.
 //
 // Rows of the tokens table. Secrets are kept as SHA-256 only, and have 256
 // random bits, so that there is nothing to guess offline:

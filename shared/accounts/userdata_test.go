@@ -60,6 +60,31 @@ func TestAccountDataIsKeptAndAnnounced(t *testing.T) {
 	wants(t, w.SetAccountData(w.ctx, user, "", "\xff", json.RawMessage("{}")), "M_INVALID_PARAM")
 }
 
+func TestAccountDataIsBoundedTogether(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	user := w.register("alice").UserID
+	big := json.RawMessage(`"` + strings.Repeat("x", 250<<10) + `"`)
+	for i := range 16 {
+		if err := w.SetAccountData(w.ctx, user, "", "big"+strconv.Itoa(i), big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants(t, w.SetAccountData(w.ctx, user, "", "more", big), "M_TOO_LARGE")
+	// What is there can be written again, and what is made smaller makes room.
+	for _, c := range []struct {
+		typ     string
+		content json.RawMessage
+	}{{"big0", big}, {"big0", json.RawMessage("{}")}, {"more", big}, {"big0", json.RawMessage("{}")}} {
+		if err := w.SetAccountData(w.ctx, user, "", c.typ, c.content); err != nil {
+			t.Errorf("%s: %v", c.typ, err)
+		}
+	}
+	wants(t, w.SetAccountData(w.ctx, user, "", "big0", big), "M_TOO_LARGE")
+	if all, err := w.AllAccountData(w.ctx, user); err != nil || len(all) != 17 {
+		t.Errorf("%d items, %v", len(all), err)
+	}
+}
+
 func TestUpdatesOfAccountDataAreNotLost(t *testing.T) {
 	w := open(t, nil, nil, nil)
 	user := w.register("alice").UserID
