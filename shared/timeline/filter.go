@@ -61,8 +61,9 @@ type RoomEventFilter struct {
 }
 
 const (
-	// maxFilter bounds a filter, in bytes.
-	maxFilter = 16 << 10
+	// maxFilter bounds a filter, in bytes, and maxFilters those that a user stores.
+	maxFilter  = 16 << 10
+	maxFilters = 1000
 	// defaultLimit is the number of events where the client names none, and
 	// maxLimit the largest in a timeline of /sync.
 	defaultLimit = 10
@@ -220,6 +221,9 @@ func matches(pattern, s string) bool {
 // A stored filter is the row F#id of its user, with the JSON as it was sent. The
 // id is a hash of it, so rows never change, and writing one twice is writing it
 // once. If it is lost, clients get M_NOT_FOUND and define it anew.
+//
+// The row FILTERS counts them. It is written after the filter, so a process that
+// dies in between leaves one uncounted, which is no harm.
 const filterPre = "F#"
 
 var (
@@ -239,11 +243,32 @@ func (s *Service) DefineFilter(ctx context.Context, user string, raw json.RawMes
 	}
 	sum := sha256.Sum256(raw)
 	filterID := base64.RawURLEncoding.EncodeToString(sum[:12])
-	w := store.Put(store.Users, filterKey(user, filterID), store.Attrs{"b": []byte(raw)})
-	if _, err := s.DB.Write(ctx, w); err != nil {
+	w := store.Put(store.Users, filterKey(user, filterID), store.Attrs{"b": []byte(raw)}).If(store.NotExists())
+	switch _, err := s.DB.Write(ctx, w); {
+	case store.Failed(err) != nil:
+		return filterID, nil // defined before
+	case err != nil:
 		return "", fmt.Errorf("write filter of %s: %w", user, err)
 	}
-	return filterID, nil
+	return filterID, s.countFilter(ctx, user, filterID)
+}
+
+// countFilter counts a new filter, and takes it back if it is one too many.
+func (s *Service) countFilter(ctx context.Context, user, filterID string) error {
+	w := store.Update(store.Users, store.Key{Part: userlog.Part(user), Sort: "FILTERS"}).Add("n", 1).
+		If(store.AnyOf(store.Absent("n"), store.Less("n", int64(maxFilters))))
+	_, err := s.DB.Write(ctx, w)
+	tooMany := store.Failed(err) != nil
+	if tooMany {
+		_, err = s.DB.Write(ctx, store.Delete(store.Users, filterKey(user, filterID)))
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("count filters of %s: %w", user, err)
+	case tooMany:
+		return mxerr.Forbidden("You have %d filters already; use one of those, or send the filter itself with each request.", maxFilters)
+	}
+	return nil
 }
 
 // Filter returns a filter as it was defined, or M_NOT_FOUND.

@@ -296,3 +296,18 @@ func TestFiltersAreKeptAsTheyWere(t *testing.T) {
 	_, err = s.timeline.DefineFilter(s.ctx, alice, json.RawMessage(`{"room":[]}`))
 	s.refused(err, "M_BAD_JSON")
 }
+
+func TestStoredFiltersAreLimited(t *testing.T) {
+	s := open(t)
+	define := func(i int) error {
+		_, err := s.timeline.DefineFilter(s.ctx, alice, json.RawMessage(fmt.Sprintf(`{"n":%d}`, i)))
+		return err
+	}
+	for i := range 1000 {
+		s.ok(define(i))
+	}
+	for range 2 {
+		s.refused(define(1000), "M_FORBIDDEN")
+	}
+	s.ok(define(999)) // it is there already
+}
