@@ -24,6 +24,7 @@ import (
 )
 
 func main() {
+	keepPrivate()
 	cfg, err := config.Load(config.Input{Args: os.Args[1:], Env: os.LookupEnv, ReadFile: readYAML, Usage: os.Stdout})
 	if errors.Is(err, flag.ErrHelp) {
 		return

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -148,6 +149,25 @@ func TestEachRequestHasALineInTheLog(t *testing.T) {
 }
 
 // TestGreetingSaysWhatToDoNext also holds the line that other programs wait for.
+func TestDataIsForNobodyElse(t *testing.T) {
+	s := server.Start(t, "-federation-listen", "127.0.0.1:0")
+	files := 0
+	err := filepath.WalkDir(s.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == s.Dir {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is %s", path, info.Mode())
+		}
+		files++
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
+
 func TestGreetingSaysWhatToDoNext(t *testing.T) {
 	for flags, want := range map[string]string{
 		"-registration open":                 `curl http://127\.0\.0\.1:\d+/_matrix/client/v3/register -d`,
