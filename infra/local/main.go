@@ -41,6 +41,11 @@ func main() {
 // grace is how long requests may take to end after SIGTERM.
 const grace = 600 * time.Millisecond
 
+// longest is how long a request may take, however slowly its body arrives or its
+// answer is read. It is longer than a client may wait for news, because the time
+// to read goes on while it waits and ends the request.
+const longest = process.MaxHold + time.Minute
+
 // run serves until SIGTERM or SIGINT.
 func run(cfg *config.Config) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
@@ -62,6 +67,8 @@ func run(cfg *config.Config) error {
 	server := &http.Server{
 		Handler:           thrifty(stop, p.Handler),
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       longest,
+		WriteTimeout:      longest,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -29,8 +29,8 @@ import (
 	"github.com/virga-im/virga/shared/store"
 )
 
-// maxHold bounds how long a request waits. Clients ask for half a minute.
-const maxHold = 5 * time.Minute
+// MaxHold bounds how long a request waits. Clients ask for half a minute.
+const MaxHold = 5 * time.Minute
 
 // Options say what to run. Config and Log are required.
 type Options struct {
@@ -106,7 +106,7 @@ func Open(o Options) (*Process, error) {
 		Waiter:    waiter{db.Wake(), p.draining},
 		Clock:     o.Store.Clock,
 		Log:       o.Log,
-		MaxHold:   maxHold,
+		MaxHold:   MaxHold,
 		Recorder:  o.Recorder,
 		OnRequest: o.OnRequest,
 	}
