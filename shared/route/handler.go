@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"time"
 
@@ -24,6 +25,23 @@ type Caller struct {
 	UserAgent string
 	// RequestID is in the log line of the request.
 	RequestID string
+}
+
+// Network is what limits by address count: an IPv6 network of 64 bits, since
+// whoever has an IPv6 address has that many, and otherwise the address.
+func (c Caller) Network() string {
+	a, err := netip.ParseAddr(c.IP)
+	if err != nil {
+		return c.IP
+	}
+	if a = a.Unmap(); a.Is4() {
+		return a.String()
+	}
+	n, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return c.IP
+	}
+	return n.String()
 }
 
 // Handler answers the requests of a route. There are four kinds: Handle, Raw,

@@ -319,3 +319,19 @@ func TestLimitsRefillAndForget(t *testing.T) {
 		t.Errorf("%v; %d buckets are kept", err, len(ls.buckets))
 	}
 }
+
+func TestAnIPv6NetworkIsOneAddress(t *testing.T) {
+	for ip, want := range map[string]string{
+		"192.0.2.1":            "192.0.2.1",
+		"::ffff:192.0.2.1":     "192.0.2.1",
+		"2001:db8:0:1::1":      "2001:db8:0:1::/64",
+		"2001:db8:0:1:f:f:f:f": "2001:db8:0:1::/64",
+		"2001:db8:0:2::1":      "2001:db8:0:2::/64",
+		"fe80::1%eth0":         "fe80::/64",
+		"pipe":                 "pipe",
+	} {
+		if got := (Caller{IP: ip}).Network(); got != want {
+			t.Errorf("%s is of %s, want %s", ip, got, want)
+		}
+	}
+}

@@ -55,7 +55,7 @@ func serveRegister(ctx context.Context, s *accounts.Service, c route.Caller, req
 		Password:     req.Password,
 		InhibitLogin: req.InhibitLogin,
 		Device:       accounts.DeviceRequest{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Refresh: req.RefreshToken},
-		Address:      c.IP,
+		Address:      c.Network(),
 	}, req.Auth)
 	if err != nil {
 		return nil, err
