@@ -157,6 +157,9 @@ func (s *Service) entryIs(ctx context.Context, user string, c Cursor, h Head) (t
 	if c.N > h.N {
 		return false, c.N == h.N+1, nil
 	}
+	if c.N == h.last.N {
+		return c.is(h.last), false, nil
+	}
 	it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: store.Key{Part: Part(user), Sort: entrySort(c.N)}}, store.Consistent)
 	if errors.Is(err, store.ErrNotFound) {
 		return true, false, nil // numbers up to the head existed, so it has expired
@@ -168,8 +171,11 @@ func (s *Service) entryIs(ctx context.Context, user string, c Cursor, h Head) (t
 	if err := store.Decode(it, &e); err != nil {
 		return false, false, err
 	}
-	return e.Kind == KindRoom && e.Room == c.Room && e.To == c.To, false, nil
+	return c.is(e), false, nil
 }
+
+// is reports whether the entry in the cursor's slot is the cursor's own.
+func (c Cursor) is(e Entry) bool { return e.Kind == KindRoom && e.Room == c.Room && e.To == c.To }
 
 // claim moves the cursor to (from, to] in slot n, if nobody moved it meanwhile.
 func (s *Service) claim(ctx context.Context, user string, c Cursor, from, to Pos, n int64) (bool, error) {

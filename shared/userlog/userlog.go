@@ -170,8 +170,9 @@ type Head struct {
 	N     int64
 	Epoch int64
 	hint  int64
-	fresh bool // there is no LOG row yet
-	dead  bool // nothing is left of the log: N is beyond all that may have been
+	fresh bool  // there is no LOG row yet
+	dead  bool  // nothing is left of the log: N is beyond all that may have been
+	last  Entry // the last entry that is there, if the log was read from its end
 }
 
 // soon is how long before an entry expires appenders regard it as gone. Readers
@@ -204,6 +205,10 @@ func (s *Service) head(ctx context.Context, user string, alive time.Time) (Head,
 		if h.N, err = entryNumber(it.Key.Sort); err != nil {
 			return Head{}, err
 		}
+		if err := store.Decode(it, &h.last); err != nil {
+			return Head{}, err
+		}
+		h.last.N = h.N
 		h.dead = !it.Expires.After(alive)
 		break
 	}
