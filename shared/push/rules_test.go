@@ -13,7 +13,7 @@ import (
 )
 
 // specPush is the prose of the specification, where there is a copy of it.
-const specPush = "/work/shared/spec/content/client-server-api/modules/push.md"
+const specPush = "../../../shared/spec/content/client-server-api/modules/push.md"
 
 func TestDefaultRulesAreThoseOfTheSpecification(t *testing.T) {
 	prose, err := os.ReadFile(specPush)
