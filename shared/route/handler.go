@@ -172,6 +172,13 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, c Caller
 	if ready || timeout <= 0 {
 		return writeJSON(w, resp)
 	}
+	if rt.Limits != nil {
+		done, err := rt.Limits.wait(c.UserID)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	until := rt.Clock.Now().Add(timeout)
 	ticket, err := rt.Waiter.Arm(ctx, keys, until)
 	if err != nil {

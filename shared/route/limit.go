@@ -42,11 +42,16 @@ var rates = [...]rate{
 
 func (l Limit) perAddress() bool { return l == LimitLogin || l == LimitRegister }
 
-// Limits holds the buckets. The zero value is ready.
+// maxPolls is how many requests of a user may wait at once, one for each device
+// and some to spare. All of them are answered anew when something happens.
+const maxPolls = 100
+
+// Limits holds the buckets, and counts who waits. The zero value is ready.
 type Limits struct {
 	mu      sync.Mutex
 	buckets map[bucketKey]*bucket
 	swept   time.Time
+	polls   map[string]int
 }
 
 type bucketKey struct {
@@ -92,4 +97,24 @@ func (ls *Limits) take(l Limit, who string, now time.Time) error {
 	}
 	b.tokens--
 	return nil
+}
+
+// wait counts one more request that waits, until done is called.
+func (ls *Limits) wait(who string) (done func(), err error) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.polls == nil {
+		ls.polls = map[string]int{}
+	}
+	if ls.polls[who] >= maxPolls {
+		return nil, mxerr.LimitExceeded(time.Second)
+	}
+	ls.polls[who]++
+	return func() {
+		ls.mu.Lock()
+		defer ls.mu.Unlock()
+		if ls.polls[who]--; ls.polls[who] == 0 {
+			delete(ls.polls, who)
+		}
+	}, nil
 }

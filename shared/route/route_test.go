@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,14 +146,14 @@ type board struct {
 	mu      sync.Mutex
 	written bool
 	waiters map[chan struct{}]bool
-	step    int
+	step    atomic.Int64
 	between func(step int)
 }
 
 func (b *board) next() {
-	b.step++
+	step := int(b.step.Add(1))
 	if b.between != nil {
-		b.between(b.step)
+		b.between(step)
 	}
 }
 
@@ -269,8 +270,8 @@ func TestAPollWaitsForWhatItWasWokenFor(t *testing.T) {
 func TestAPollWithoutTimeoutAnswersAtOnce(t *testing.T) {
 	b := &board{waiters: map[chan struct{}]bool{}}
 	w := ask(serve(t, b, io.Discard, b.poll()), "GET", "/poll", "")
-	if w.Code != 200 || b.step != 1 {
-		t.Errorf("%d after %d steps", w.Code, b.step)
+	if w.Code != 200 || b.step.Load() != 1 {
+		t.Errorf("%d after %d steps", w.Code, b.step.Load())
 	}
 }
 
@@ -318,6 +319,31 @@ func TestLimitsRefillAndForget(t *testing.T) {
 	if err := ls.take(LimitMessage, "@alice:test", now); err != nil || len(ls.buckets) != 1 {
 		t.Errorf("%v; %d buckets are kept", err, len(ls.buckets))
 	}
+}
+
+func TestPollsOfAUserAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &board{waiters: map[chan struct{}]bool{}}
+		poll := b.poll()
+		poll.Auth = Public
+		h := Mux(&Runtime{
+			Server: &home.Server{}, Waiter: b, Clock: clock.System{}, MaxHold: time.Minute,
+			Log: slog.New(slog.DiscardHandler), Limits: new(Limits),
+		}, []Route{poll})
+		for range 2 { // those that are over are not counted
+			for range maxPolls {
+				go ask(h, "GET", "/poll?timeout=20000", "")
+			}
+			synctest.Wait()
+			if w := ask(h, "GET", "/poll?timeout=20000", ""); w.Code != http.StatusTooManyRequests {
+				t.Errorf("one more is %d %s", w.Code, w.Body)
+			}
+			if w := ask(h, "GET", "/poll", ""); w.Code != 200 {
+				t.Errorf("one that does not wait is %d %s", w.Code, w.Body)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
 }
 
 func TestAnIPv6NetworkIsOneAddress(t *testing.T) {
