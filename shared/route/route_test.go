@@ -58,6 +58,9 @@ func TestRequestsAreDecodedStrictly(t *testing.T) {
 	h := serve(t, nil, io.Discard, Route{
 		Name: "thing", Pattern: "POST /x/v3/{roomId}/thing", Also: R0.And("PUT /x/v3/{roomId}/thing/"),
 		Handler: Handle(none, func(_ context.Context, _ *nothing, _ Caller, r *thing) (*thing, error) { return r, nil }),
+	}, Route{
+		Name: "list", Pattern: "GET /x/v3/{roomId}/list/",
+		Handler: Handle(none, func(context.Context, *nothing, Caller, *Empty) (*Empty, error) { return &Empty{}, nil }),
 	})
 	for _, test := range []struct {
 		method, target, body string
@@ -87,6 +90,7 @@ func TestRequestsAreDecodedStrictly(t *testing.T) {
 		{"GET", "/x/v3/a/thing", ``, 405, "M_UNRECOGNIZED"},
 		{"POST", "/x/v3/a/things", ``, 404, "M_UNRECOGNIZED"},
 		{"POST", "/x/v3/a/thing/", ``, 405, "M_UNRECOGNIZED"},
+		{"GET", "/x/v3/a/list", ``, 404, "M_UNRECOGNIZED"},
 		{"POST", "/x/v3//thing", ``, 404, "M_UNRECOGNIZED"},
 		{"POST", "/x/v3/../v3/a/thing", ``, 404, "M_UNRECOGNIZED"},
 		{"GET", "//", ``, 404, "M_UNRECOGNIZED"},

@@ -66,7 +66,9 @@ func Mux(rt *Runtime, routes []Route) http.Handler {
 			return
 		}
 		h, pattern := mux.Handler(req)
-		if pattern != "" {
+		// Nor does a path become another one that ends in a slash.
+		slash := strings.HasSuffix(pattern, "/{$}") && !strings.HasSuffix(escaped, "/")
+		if pattern != "" && !slash {
 			mux.ServeHTTP(w, req)
 			return
 		}
