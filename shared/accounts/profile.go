@@ -9,6 +9,7 @@ import (
 	"time"
 	_ "time/tzdata" // m.tz is checked where there is no time zone database, too
 
+	"github.com/virga-im/virga/events/canonicaljson"
 	"github.com/virga-im/virga/events/id"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
@@ -165,8 +166,10 @@ func checkField(field string, value json.RawMessage) error {
 	if err := checkKey(field); err != nil {
 		return err
 	}
-	if !json.Valid(value) {
-		return mxerr.BadJSON("The value is not valid JSON.")
+	// Others read it: parsers that are stricter than encoding/json, and the event
+	// of each room that a display name goes into.
+	if _, err := canonicaljson.Check(value, canonicaljson.Lenient); err != nil {
+		return mxerr.BadJSON("The value is not valid JSON: %v.", err)
 	}
 	limit := map[string]int{FieldDisplayName: maxDisplayName, FieldAvatarURL: maxAvatarURL, FieldTimeZone: maxProfileKey}[field]
 	if limit == 0 {

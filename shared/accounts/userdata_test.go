@@ -119,6 +119,8 @@ func TestProfileFields(t *testing.T) {
 		{"displayname", `7`, "M_INVALID_PARAM"},
 		{"displayname", `null`, "M_INVALID_PARAM"},
 		{"displayname", `"` + strings.Repeat("x", 257) + `"`, "M_INVALID_PARAM"},
+		{"displayname", `"\ud800"`, "M_BAD_JSON"},
+		{"org.example.pronouns", `{"en":1,"en":2}`, "M_BAD_JSON"},
 		{"avatar_url", `"mxc://localhost/a"`, ""},
 		{"m.tz", `"Europe/London"`, ""},
 		{"m.tz", `"Europe/Nowhere"`, "M_INVALID_PARAM"},
