@@ -114,40 +114,46 @@ func (s *Service) SetAccountData(ctx context.Context, user, room, typ string, co
 // change is given the content, nil if there is none, and returns the new one. It
 // may be called again.
 func (s *Service) UpdateAccountData(ctx context.Context, user, room, typ string, change func(json.RawMessage) (json.RawMessage, error)) error {
-	for range maxTries {
-		row, ok, err := s.accountDataRow(ctx, user, room, typ)
-		if err != nil {
-			return err
-		}
-		was, unchanged := 0, store.NotExists()
-		var content json.RawMessage
-		if ok {
-			was, unchanged = row.size(), store.Equal("v", row.Version)
-			content = json.RawMessage(row.Content)
-		}
-		if content, err = change(content); err != nil {
-			return err
-		}
-		if row, err = s.newAccountData(room, typ, content); err != nil {
-			return err
-		}
-		ws := []store.Write{store.Put(store.Users, accountDataKey(user, room, typ), store.Encode(row)).If(unchanged)}
-		if more := int64(row.size() - was); more != 0 {
-			ws = append(ws, addAccountData(user, more))
-		}
-		err = s.transact(ctx, ws...)
-		f := store.Failed(err)
-		switch {
-		case f == nil && err != nil:
-			return fmt.Errorf("write account data of %s: %w", user, err)
-		case f == nil:
-			return s.announce(ctx, user, room, typ)
-		}
+	err := s.again(ctx, func() error { return s.updateAccountData(ctx, user, room, typ, change) })
+	if err != nil {
+		return err
+	}
+	return s.announce(ctx, user, room, typ)
+}
+
+// updateAccountData tries once; ErrConflict means that somebody else was faster.
+func (s *Service) updateAccountData(ctx context.Context, user, room, typ string, change func(json.RawMessage) (json.RawMessage, error)) error {
+	row, ok, err := s.accountDataRow(ctx, user, room, typ)
+	if err != nil {
+		return err
+	}
+	was, unchanged := 0, store.NotExists()
+	var content json.RawMessage
+	if ok {
+		was, unchanged = row.size(), store.Equal("v", row.Version)
+		content = json.RawMessage(row.Content)
+	}
+	if content, err = change(content); err != nil {
+		return err
+	}
+	if row, err = s.newAccountData(room, typ, content); err != nil {
+		return err
+	}
+	ws := []store.Write{store.Put(store.Users, accountDataKey(user, room, typ), store.Encode(row)).If(unchanged)}
+	if more := int64(row.size() - was); more != 0 {
+		ws = append(ws, addAccountData(user, more))
+	}
+	err = s.opt.DB.Transact(ctx, ws...)
+	if f := store.Failed(err); f != nil {
 		if _, changed := f.Failed[0]; !changed {
 			return mxerr.TooLarge("All your account data together may have at most %d bytes.", maxAllAccountData)
 		}
+		err = store.ErrConflict
 	}
-	return fmt.Errorf("change account data of %s: too many others do", user)
+	if err != nil {
+		return fmt.Errorf("write account data of %s: %w", user, err)
+	}
+	return nil
 }
 
 func (s *Service) newAccountData(room, typ string, content json.RawMessage) (row accountDataRow, err error) {

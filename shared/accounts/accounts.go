@@ -37,6 +37,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"time"
 
 	"github.com/virga-im/virga/events/id"
@@ -190,7 +191,7 @@ func (s *Service) again(ctx context.Context, f func() error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.opt.Clock.After(pause):
+		case <-s.opt.Clock.After(pause/2 + mathrand.N(pause)): // not all at once again
 			pause *= 2
 		}
 	}

@@ -85,6 +85,16 @@ func TestAccountDataIsBoundedTogether(t *testing.T) {
 	}
 }
 
+func TestManyWritersOfOneItemAllSucceed(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	user := w.register("alice").UserID
+	if good, errs := atOnce(20, func(i int) error {
+		return w.SetAccountData(w.ctx, user, "", "t", json.RawMessage(`"`+strings.Repeat("x", i)+`"`))
+	}); good != 20 {
+		t.Error(errs)
+	}
+}
+
 func TestUpdatesOfAccountDataAreNotLost(t *testing.T) {
 	w := open(t, nil, nil, nil)
 	user := w.register("alice").UserID
