@@ -131,6 +131,15 @@ func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 	}
 }
 
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	var log bytes.Buffer
+	h := serve(t, nil, &log)
+	ask(h, strings.Repeat("M", 5000), "/"+strings.Repeat("p", 5000)+"?access_token=secret", "")
+	if log.Len() == 0 || log.Len() > 1000 || strings.Contains(log.String(), "secret") {
+		t.Errorf("logged %d bytes: %s", log.Len(), log.String())
+	}
+}
+
 func TestErrorsKeepTheirFields(t *testing.T) {
 	h := serve(t, nil, io.Discard, Route{
 		Name: "limited", Pattern: "GET /limited",

@@ -76,7 +76,7 @@ func Mux(rt *Runtime, routes []Route) http.Handler {
 		h.ServeHTTP(probe, req)
 		if probe.status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", probe.header.Get("Allow"))
-			rt.unrecognized(w, req, http.StatusMethodNotAllowed, fmt.Sprintf("This endpoint does not answer %s; it answers %s.", req.Method, probe.header.Get("Allow")))
+			rt.unrecognized(w, req, http.StatusMethodNotAllowed, fmt.Sprintf("This endpoint does not answer %s; it answers %s.", clip(req.Method), probe.header.Get("Allow")))
 			return
 		}
 		rt.unrecognized(w, req, http.StatusNotFound, "There is no such endpoint on this server.")
@@ -84,9 +84,18 @@ func Mux(rt *Runtime, routes []Route) http.Handler {
 }
 
 func (rt *Runtime) unrecognized(w http.ResponseWriter, req *http.Request, status int, sentence string) {
-	rt.Log.LogAttrs(req.Context(), slog.LevelInfo, "request", slog.String("method", req.Method),
-		slog.String("route", "unknown"), slog.String("path", req.URL.EscapedPath()), slog.Int("status", status))
+	rt.Log.LogAttrs(req.Context(), slog.LevelInfo, "request", slog.String("method", clip(req.Method)),
+		slog.String("route", "unknown"), slog.String("path", clip(req.URL.EscapedPath())), slog.Int("status", status))
 	writeError(w, mxerr.New(status, "M_UNRECOGNIZED", "%s", sentence))
+}
+
+// clip keeps of a stranger's text what tells a person enough; the log is paid by
+// the byte.
+func clip(text string) string {
+	if len(text) > 200 {
+		return text[:200] + "…"
+	}
+	return text
 }
 
 // headWriter keeps the status and header of an answer, and drops its body.
