@@ -1,11 +1,13 @@
 package rooms
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
 
 	"github.com/virga-im/virga/events/auth"
+	"github.com/virga-im/virga/events/canonicaljson"
 	"github.com/virga-im/virga/events/id"
 	"github.com/virga-im/virga/shared/directory"
 	"github.com/virga-im/virga/shared/grant"
@@ -13,8 +15,10 @@ import (
 	"github.com/virga-im/virga/shared/userlog"
 )
 
-// SetState sends a state event. An alias that m.room.canonical_alias names for
-// the first time must exist and point to the room.
+// SetState sends a state event. One that would say again what its sender said is
+// the event that is there already, so that a repeated request changes nothing. An
+// alias that m.room.canonical_alias names for the first time must exist and point
+// to the room.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
 func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, error) {
@@ -23,7 +27,45 @@ func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, err
 			return Sent{}, err
 		}
 	}
-	return s.Send(ctx, room, d)
+	var same *Sent
+	sent, err := s.append(ctx, room, d.Sender, func(ctx context.Context, b *batch) (err error) {
+		if same, err = b.said(ctx, d); err != nil {
+			return err
+		}
+		if err := b.add(ctx, d); err != nil {
+			return err // also for what the sender might not say again
+		}
+		if same != nil {
+			b.sent = nil
+		}
+		return nil
+	})
+	if err != nil {
+		return Sent{}, hide(err, room)
+	}
+	if len(sent) > 0 {
+		return sent[0], nil
+	}
+	// Said before, perhaps by a request that died before it told the log.
+	return *same, s.Log.Moved(ctx, d.Sender, room, same.Pos)
+}
+
+// said returns the event of the current state that has the sender and the content
+// of the draft, or nil.
+func (b *batch) said(ctx context.Context, d Draft) (*Sent, error) {
+	rows, err := b.s.Timeline.StateEvents(ctx, b.room, b.head.CurrentRoot(), auth.Key{Type: d.Type, StateKey: *d.StateKey})
+	if err != nil || len(rows) == 0 || rows[0].Redacted != "" {
+		return nil, err
+	}
+	e, err := rows[0].Event()
+	if err != nil {
+		return nil, err
+	}
+	content, err := canonicaljson.Encode(d.Content, b.v.JSONMode())
+	if err != nil || e.Sender != d.Sender || !bytes.Equal(content, e.Content) {
+		return nil, nil // an error is add's to tell
+	}
+	return &Sent{e.ID, rows[0].Pos}, nil
 }
 
 type canonicalAlias struct {
