@@ -35,12 +35,18 @@ type Error struct {
 	Rule string
 	// Message is a sentence that a person understands.
 	Message string
+	// Malformed says that nobody could send the event, whatever the power levels.
+	Malformed bool
 }
 
 func (e *Error) Error() string { return "auth rule " + e.Rule + ": " + e.Message }
 
 func reject(rule, format string, args ...any) error {
 	return &Error{Rule: rule, Message: fmt.Sprintf(format, args...)}
+}
+
+func malformed(rule, format string, args ...any) error {
+	return &Error{Rule: rule, Message: fmt.Sprintf(format, args...), Malformed: true}
 }
 
 // numbers maps our names of the rules to the numbers that the room version's

@@ -20,10 +20,10 @@ func (c *checker) fail(message string, parts ...int) error {
 func (c *checker) checkMember() error {
 	e, content := c.e, &c.e.Content
 	if !e.State || content.Membership == "" {
-		return c.fail("a membership event needs a state key and a membership", 1)
+		return malformed(rule(c.n.member, 1), "a membership event needs a state key and a membership")
 	}
 	if !id.ValidUser(e.StateKey) {
-		return c.fail("the state key is not a user id", 1)
+		return malformed(rule(c.n.member, 1), "the state key is not a user id")
 	}
 	if err := c.checkAuthorised(); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (c *checker) checkMember() error {
 	if c.v.Knock {
 		last = 7
 	}
-	return c.fail("the membership is not known", c.sub(last))
+	return malformed(rule(c.n.member, c.sub(last)), "the membership is not known")
 }
 
 // checkAuthorised is rule 4.2 (5.2 in version 12): the server of
@@ -54,7 +54,7 @@ func (c *checker) checkMember() error {
 // caller's to verify (Signers); here the key must at least name a server.
 func (c *checker) checkAuthorised() error {
 	if c.v.Restricted && c.e.Content.HasAuthorised && !id.ValidUser(c.e.Content.Authorised) {
-		return c.fail("join_authorised_via_users_server is not a user id", 2, 1)
+		return malformed(rule(c.n.member, 2, 1), "join_authorised_via_users_server is not a user id")
 	}
 	return nil
 }

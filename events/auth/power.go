@@ -64,7 +64,7 @@ func (d *change) checkSingle() error {
 	}
 	for _, name := range levelNames {
 		if l := *d.new.named(name); l.form != absent && l.form != integer {
-			return reject(rule(d.rule, d.n.single), "%s is not an integer", name)
+			return malformed(rule(d.rule, d.n.single), "%s is not an integer", name)
 		}
 	}
 	return nil
@@ -77,12 +77,12 @@ func (d *change) checkMaps() error {
 		return nil
 	}
 	if d.new.badEvents || d.new.badNotifications {
-		return reject(rule(d.rule, d.n.maps), "events or notifications is not an object")
+		return malformed(rule(d.rule, d.n.maps), "events or notifications is not an object")
 	}
 	for _, levels := range []map[string]Level{d.new.events, d.new.notifications} {
 		for key, l := range levels {
 			if l.form != integer {
-				return reject(rule(d.rule, d.n.maps), "the level of %q is not an integer", key)
+				return malformed(rule(d.rule, d.n.maps), "the level of %q is not an integer", key)
 			}
 		}
 	}
@@ -92,14 +92,14 @@ func (d *change) checkMaps() error {
 // checkUsers is the rule that users maps user ids to levels.
 func (d *change) checkUsers() error {
 	if d.new.badUsers {
-		return reject(rule(d.rule, d.n.users), "users is not an object")
+		return malformed(rule(d.rule, d.n.users), "users is not an object")
 	}
 	for user, l := range d.new.users {
 		if !id.ValidUser(user) {
-			return reject(rule(d.rule, d.n.users), "users has %q, which is not a user id", user)
+			return malformed(rule(d.rule, d.n.users), "users has %q, which is not a user id", user)
 		}
 		if !l.valid(d.v) {
-			return reject(rule(d.rule, d.n.users), "the level of %s is not an integer", user)
+			return malformed(rule(d.rule, d.n.users), "the level of %s is not an integer", user)
 		}
 	}
 	return nil
@@ -111,11 +111,11 @@ func (d *change) checkCreators() error {
 		return nil
 	}
 	if _, ok := d.new.users[d.create.Sender]; ok {
-		return reject(rule(d.rule, d.n.creators), "%s created the room and cannot be given a level", d.create.Sender)
+		return malformed(rule(d.rule, d.n.creators), "%s created the room and cannot be given a level", d.create.Sender)
 	}
 	for _, user := range d.create.Content.AdditionalCreators {
 		if _, ok := d.new.users[user]; ok {
-			return reject(rule(d.rule, d.n.creators), "%s created the room and cannot be given a level", user)
+			return malformed(rule(d.rule, d.n.creators), "%s created the room and cannot be given a level", user)
 		}
 	}
 	return nil

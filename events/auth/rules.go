@@ -12,19 +12,19 @@ func (c *checker) checkCreate() error {
 	e, content := c.e, &c.e.Content
 	switch {
 	case e.PrevEvents > 0:
-		return reject("1.1", "a create event has no previous events")
+		return malformed("1.1", "a create event has no previous events")
 	case c.v.HashRoomIDs && (e.ID != "" || e.Room != "") && e.Room != id.RoomOfCreate(e.ID):
-		return reject("1.2", "a create event has no room id of its own")
+		return malformed("1.2", "a create event has no room id of its own")
 	case !c.v.HashRoomIDs && id.Server(e.Room) != id.Server(e.Sender):
-		return reject("1.2", "the room id belongs to another server than the creator")
+		return malformed("1.2", "the room id belongs to another server than the creator")
 	}
 	if content.HasRoomVersion {
 		if _, ok := roomversion.Get(content.RoomVersion); !ok {
-			return reject("1.3", "room version %q is not known", content.RoomVersion)
+			return malformed("1.3", "room version %q is not known", content.RoomVersion)
 		}
 	}
 	if !c.v.SenderCreates && !content.HasCreator {
-		return reject("1.4", "the create event has no creator")
+		return malformed("1.4", "the create event has no creator")
 	}
 	if c.v.Creators {
 		return c.checkAdditionalCreators()
@@ -35,11 +35,11 @@ func (c *checker) checkCreate() error {
 // checkAdditionalCreators is rule 1.4 of room version 12.
 func (c *checker) checkAdditionalCreators() error {
 	if c.e.Content.BadCreators {
-		return reject("1.4", "additional_creators is not a list of user ids")
+		return malformed("1.4", "additional_creators is not a list of user ids")
 	}
 	for _, user := range c.e.Content.AdditionalCreators {
 		if !id.ValidUser(user) {
-			return reject("1.4", "additional_creators has %q, which is not a user id", user)
+			return malformed("1.4", "additional_creators has %q, which is not a user id", user)
 		}
 	}
 	return nil

@@ -109,6 +109,9 @@ func clientError(err error) error {
 	switch {
 	case errors.As(err, &rule):
 		slog.Debug("event refused", "rule", rule.Rule)
+		if rule.Malformed {
+			return mxerr.BadJSON("This cannot be an event: %s.", rule.Message)
+		}
 		return mxerr.Forbidden("%s", rule.Message)
 	case errors.Is(err, pdu.ErrTooLarge):
 		return mxerr.TooLarge("The event is larger than Matrix allows: %v.", err)
