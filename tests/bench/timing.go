@@ -27,11 +27,11 @@ func measure(c *child, a *act, n int) (t timing, err error) {
 	defer s.http.CloseIdleConnections()
 
 	// What an act takes at first, it takes only once.
-	alone, err := run(c, s, a, 1, max(2, n/10))
-	if err != nil {
+	if _, err := run(c, s, a, 1, max(2, n/10)); err != nil {
 		return t, err
 	}
-	if alone, err = run(c, s, a, 1, n); err != nil {
+	alone, err := run(c, s, a, 1, n)
+	if err != nil {
 		return t, err
 	}
 	together, err := run(c, s, a, crowd, 4*n)
