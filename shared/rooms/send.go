@@ -116,7 +116,9 @@ func (s *Service) checkAliases(ctx context.Context, room string, d Draft) error 
 }
 
 // Redact strips an event of its content. Users may redact their own events if
-// they may send redactions, and those of others with the level for it.
+// they may send redactions, and those of others with the level for it. Nobody
+// may redact what the room stands on, or an m.room.server_acl: without its
+// content it keeps out all servers.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
 func (s *Service) Redact(ctx context.Context, room, target, reason string, sender string, txn Txn) (Sent, error) {
@@ -146,6 +148,9 @@ func (s *Service) Redact(ctx context.Context, room, target, reason string, sende
 		e, err := rows[target].Event()
 		if err != nil {
 			return err
+		}
+		if e.Type == typeCreate || e.Type == "m.room.server_acl" {
+			return mxerr.Forbidden("An %s event cannot be redacted.", e.Type)
 		}
 		if levels := auth.Levels(b.v, state); e.Sender != sender && levels.UserLevel(sender) < levels.Redact() {
 			return mxerr.Forbidden("You may not redact the events of others in this room.")
