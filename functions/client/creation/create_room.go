@@ -37,6 +37,10 @@ type createRoomRequest struct {
 	PowerLevels  map[string]json.RawMessage `json:"power_level_content_override"`
 }
 
+// maxInitial is how many events of a room a client may ask for at once. A request
+// of 1 MiB could ask for twenty thousand, which take longer than a function has.
+const maxInitial = 1000
+
 type createRoomResponse struct {
 	RoomID string `json:"room_id"`
 }
@@ -51,6 +55,9 @@ func serveCreateRoom(ctx context.Context, s *rooms.Service, c route.Caller, req 
 	case "", "private_chat", "public_chat", "trusted_private_chat":
 	default:
 		return nil, mxerr.InvalidParam("preset must be private_chat, public_chat or trusted_private_chat.")
+	}
+	if len(req.InitialState)+len(req.Invite) > maxInitial {
+		return nil, mxerr.TooLarge("initial_state and invite may have at most %d entries together; send the others once the room is there.", maxInitial)
 	}
 	if len(req.Invite3PID) > 0 {
 		return nil, mxerr.New(403, "M_THREEPID_DENIED", "This server does not invite by e-mail address or phone number.")
