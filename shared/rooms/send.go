@@ -69,8 +69,8 @@ func (b *batch) said(ctx context.Context, d Draft) (*Sent, error) {
 }
 
 type canonicalAlias struct {
-	Alias string   `json:"alias,omitempty"`
-	Alt   []string `json:"alt_aliases,omitempty"`
+	Alias string   `json:"alias"`
+	Alt   []string `json:"alt_aliases"`
 }
 
 func (s *Service) checkAliases(ctx context.Context, room string, d Draft) error {
@@ -261,12 +261,13 @@ func (s *Service) dropCanonical(ctx context.Context, user string, a directory.Al
 			return err
 		}
 		var c canonicalAlias
-		if json.Unmarshal(e.Content, &c) != nil {
+		var content map[string]json.RawMessage // with what clients may have added
+		if json.Unmarshal(e.Content, &c) != nil || json.Unmarshal(e.Content, &content) != nil {
 			return nil
 		}
 		named := c.Alias == a.Alias
 		if named {
-			c.Alias = ""
+			delete(content, "alias")
 		}
 		var alt []string
 		for _, x := range c.Alt {
@@ -277,9 +278,11 @@ func (s *Service) dropCanonical(ctx context.Context, user string, a directory.Al
 		if !named && len(alt) == len(c.Alt) {
 			return nil
 		}
-		c.Alt = alt
+		if delete(content, "alt_aliases"); len(alt) > 0 {
+			content["alt_aliases"] = raw(alt)
+		}
 		empty := ""
-		return b.add(ctx, Draft{Type: e.Type, Sender: user, StateKey: &empty, Content: raw(c)})
+		return b.add(ctx, Draft{Type: e.Type, Sender: user, StateKey: &empty, Content: raw(content)})
 	})
 	return err
 }
