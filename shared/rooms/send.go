@@ -18,12 +18,17 @@ import (
 // SetState sends a state event. One that would say again what its sender said is
 // the event that is there already, so that a repeated request changes nothing. An
 // alias that m.room.canonical_alias names for the first time must exist and point
-// to the room.
+// to the room, and whoever is invited must be reachable.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
 func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, error) {
 	if d.Type == "m.room.canonical_alias" && *d.StateKey == "" {
 		if err := s.checkAliases(ctx, room, d); err != nil {
+			return Sent{}, err
+		}
+	}
+	if d.Type == typeMember && membershipOf(d.Content) == "invite" {
+		if err := s.checkInvitee(ctx, *d.StateKey); err != nil {
 			return Sent{}, err
 		}
 	}
