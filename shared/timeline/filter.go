@@ -120,8 +120,13 @@ func parseFilter(raw []byte, f any) error {
 	}
 	err := json.Unmarshal(raw, f)
 	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field == "" {
+		return mxerr.BadJSON("A filter must be a JSON object.")
+	}
 	if errors.As(err, &wrong) {
-		return mxerr.BadJSON("The key %q of the filter must not be a %s.", wrong.Field, wrong.Value)
+		// Filters of room events have the fields of EventFilter as their own.
+		key := strings.ReplaceAll(wrong.Field, "EventFilter.", "")
+		return mxerr.BadJSON("The key %q of the filter must not be a %s.", key, wrong.Value)
 	}
 	return err
 }
