@@ -173,6 +173,9 @@ func (s *Service) Leave(ctx context.Context, user, room, reason string) error {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidkick
 func (s *Service) Kick(ctx context.Context, room string, m Membership) error {
+	if !id.ValidUser(m.Target) {
+		return mxerr.InvalidParam("%q is not a user id.", m.Target)
+	}
 	content, err := s.memberContent(ctx, m.Target, "leave", m.Reason)
 	if err != nil {
 		return err
@@ -204,6 +207,9 @@ func (s *Service) Ban(ctx context.Context, room string, m Membership) error {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidunban
 func (s *Service) Unban(ctx context.Context, room string, m Membership) error {
+	if !id.ValidUser(m.Target) {
+		return mxerr.InvalidParam("%q is not a user id.", m.Target)
+	}
 	content, err := s.memberContent(ctx, m.Target, "leave", m.Reason)
 	if err != nil {
 		return err
@@ -216,8 +222,8 @@ func (s *Service) Unban(ctx context.Context, room string, m Membership) error {
 	})
 }
 
-// Forget hides a room that the user has left. A room the user never was in is
-// forgotten already.
+// Forget hides a room that the user has left, or was banned from. To forget it
+// again does nothing.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget
 func (s *Service) Forget(ctx context.Context, user, room string) error {

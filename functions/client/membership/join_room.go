@@ -3,7 +3,6 @@ package membership
 import (
 	"context"
 	"encoding/json"
-	"strings"
 
 	"github.com/virga-im/virga/events/id"
 	"github.com/virga-im/virga/shared/home"
@@ -38,13 +37,14 @@ func serveJoinRoom(ctx context.Context, s *rooms.Service, c route.Caller, req *j
 		return nil, err
 	}
 	room := req.RoomIDOrAlias
-	if strings.HasPrefix(room, "#") {
+	switch {
+	case id.ValidAlias(room):
 		found, err := s.Directory.Lookup(ctx, room)
 		if err != nil {
 			return nil, err
 		}
 		room = found.Room
-	} else if !id.ValidRoom(room) {
+	case !id.ValidRoom(room):
 		return nil, mxerr.InvalidParam("%q is neither a room id nor a room alias.", room)
 	}
 	if err := s.Join(ctx, c.UserID, room, req.Reason); err != nil {
