@@ -216,9 +216,19 @@ func TestCrashUnderLoad(t *testing.T) {
 		var again sync.WaitGroup
 		following, done := context.WithCancel(ctx)
 		again.Go(func() { l.Follow(following, store.Rooms.Changes(), "f", follow) })
-		time.Sleep(5 * time.Millisecond)
-		if err := l.Settled(ctx); err != nil {
-			t.Fatal(err)
+		// Settled does not know of a follower that has not begun, so what was
+		// acknowledged is waited for.
+		deadline := time.Now().Add(30 * time.Second)
+		delivered := func(sort string) bool {
+			for {
+				if _, ok := followed.Load(sort); ok {
+					return true
+				}
+				if time.Now().After(deadline) {
+					return false
+				}
+				time.Sleep(time.Millisecond)
+			}
 		}
 		for w := range before {
 			it, err := l.DB().Get(ctx, store.Ref{Table: store.Rooms, Key: store.Key{Part: "p", Sort: fmt.Sprint("head ", w)}}, store.Consistent)
@@ -230,7 +240,7 @@ func TestCrashUnderLoad(t *testing.T) {
 				if _, err := l.DB().Get(ctx, store.Ref{Table: store.Rooms, Key: store.Key{Part: "p", Sort: sort}}, store.Consistent); err != nil {
 					t.Fatalf("round %d: %s of %d: %v", round, sort, it.Int("n"), err)
 				}
-				if _, ok := followed.Load(sort); !ok {
+				if !delivered(sort) {
 					t.Fatalf("round %d: %s was not followed", round, sort)
 				}
 			}
