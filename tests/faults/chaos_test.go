@@ -68,15 +68,15 @@ func (a *actor) act() error {
 func (w *world) dead() bool { return w.proc.Store.Settled(w.ctx) != nil }
 
 // Two people send at once, one of them on two devices, a third comes and goes, a
-// fourth changes names; the streams repeat and mix their records, reads lag,
-// calls are throttled and in conflict, and the server is killed again and again.
-// Two others just read, also while it happens.
+// fourth changes names, half of them at another process; the streams repeat and
+// mix their records, reads lag, calls are throttled and in conflict, and the
+// server is killed again and again. Two others just read, also while it happens.
 func TestManyThingsGoWrongAtOnce(t *testing.T) {
 	base := newWorld(t)
 	base.open(nil)
 	people("alice", "bob", "carol", "dave", "reader", "late")(base)
 	base.close()
-	for seed := range uint64(30) {
+	for seed := range seeds(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			base.chaos(t, seed)
@@ -94,6 +94,7 @@ func (w *world) chaos(t *testing.T, seed uint64) {
 		}
 	}
 	room := w.vars["room"]
+	w.clients["bob"].elsewhere, w.clients["dave"].elsewhere = true, true
 	actors := []*actor{{client: w.clients["alice"]}, {client: w.clients["alice"]}, {client: w.clients["bob"]}, {client: w.clients["carol"]}, {client: w.clients["dave"]}}
 	plan := func(a *actor, f func() error) { a.todo = append(a.todo, f) }
 	for i := range 12 {

@@ -213,7 +213,7 @@ func (m *model) expire() {
 func TestALogTellsEachPositionOnce(t *testing.T) {
 	var told, gaps, kills int64
 	t.Run("seed", func(t *testing.T) {
-		for seed := range uint64(10) {
+		for seed := range seeds(10) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				m := &model{t: t, r: seeded(t, seed), ctx: everything(t.Context()), clock: new(ahead), disk: local.NewMemory()}

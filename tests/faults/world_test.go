@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -26,10 +25,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-im/virga/functions/api"
 	"github.com/virga-im/virga/infra/local/process"
 	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/route"
 	"github.com/virga-im/virga/shared/store"
 )
 
@@ -47,8 +49,9 @@ type world struct {
 	clock *ahead
 	disk  *local.Memory
 	proc  *process.Process
+	other http.Handler         // another process on the same stores, as functions are
 	edit  func(*local.Options) // of every opening
-	log   *bytes.Buffer
+	log   *locked
 
 	mu      sync.Mutex
 	parts   map[store.Ref]bool // partitions that were ever written; the sort keys are empty
@@ -66,6 +69,8 @@ type client struct {
 	user  string
 	token string
 	since string
+	// elsewhere lets the other process answer.
+	elsewhere bool
 	// saw are the events of timelines in the order of their delivery, by room,
 	// since the client began to watch.
 	saw map[string][]string
@@ -115,8 +120,8 @@ func (w *world) open(fault func(local.Call) local.Fault) {
 	w.t.Helper()
 	cfg := config.Default()
 	cfg.ServerName, cfg.Registration, cfg.PasswordCost, cfg.RateLimits = "test", config.RegistrationOpen, config.PasswordCostMin, false
-	w.log = new(bytes.Buffer)
-	log := slog.New(slog.NewTextHandler(&locked{w: w.log}, nil))
+	w.log = new(locked)
+	log := slog.New(slog.NewTextHandler(w.log, nil))
 	opt := w.disk.Options()
 	opt.Clock, opt.Log, opt.RetryAfter = w.clock, log, time.Millisecond
 	if w.edit != nil {
@@ -151,18 +156,31 @@ func (w *world) open(fault func(local.Call) local.Fault) {
 		w.t.Fatal(err)
 	}
 	w.proc = p
+	routes := api.Routes()
+	server, err := home.New(home.Options{
+		Config: &cfg, DB: p.Store.DB(), Queues: p.Store.Queues(), Blobs: p.Store.Blobs(), Wake: p.Store.Wake(),
+		Clock: w.clock, Operations: api.Operations(routes),
+	})
+	w.ok(err)
+	w.other = route.Mux(&route.Runtime{Server: server, Waiter: p.Store.Wake(), Clock: w.clock, Log: log}, routes)
 }
 
-// locked is a writer for several goroutines.
+// locked is a log that several goroutines write.
 type locked struct {
 	mu sync.Mutex
-	w  io.Writer
+	b  bytes.Buffer
 }
 
 func (l *locked) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(b)
+	return l.b.Write(b)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // close ends the process as a kill would: what was not acknowledged may be lost.
@@ -246,7 +264,11 @@ func (c *client) do(method, path string, body any) answer {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	rec := httptest.NewRecorder()
-	c.w.proc.Handler.ServeHTTP(rec, req)
+	if c.elsewhere {
+		c.w.other.ServeHTTP(rec, req)
+	} else {
+		c.w.proc.Handler.ServeHTTP(rec, req)
+	}
 	a := answer{status: rec.Code}
 	_ = json.Unmarshal(rec.Body.Bytes(), &a.body)
 	if a.status >= 500 {
@@ -416,7 +438,11 @@ func killEverywhere(t *testing.T, s story) {
 		// How many writes there are depends on how the workers' batches fall, so one
 		// story that ends in peace is not the end.
 		peaceful := 0
-		for n := int64(1); peaceful < 3; n++ {
+		stride := int64(1)
+		if testing.Short() {
+			stride = 3 // for the race detector, which needs no place in particular
+		}
+		for n := int64(1); peaceful < 3; n += stride {
 			if base.killAt(t, s, n, fault) {
 				peaceful++
 			} else {
@@ -439,7 +465,9 @@ func (w *world) killAt(t *testing.T, s story, n int64, fault local.Fault) (over 
 	defer func() { w.close() }()
 	next := w.run(s.steps, 0)
 	over = w.settle() && next == len(s.steps)
+	w.mu.Lock()
 	died := w.last
+	w.mu.Unlock()
 	if !over {
 		w.restart()
 		// Those who were online look at once, before the workers are done.
@@ -462,6 +490,14 @@ func (w *world) killAt(t *testing.T, s story, n int64, fault local.Fault) (over 
 		t.Logf("the kill was at %s", died)
 	}
 	return over
+}
+
+// seeds is how many seeds to try, of the given number.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 3
+	}
+	return n
 }
 
 // seeded returns a source of chance whose seed a failing test names.
