@@ -156,6 +156,15 @@ func RoomOfCreate(eventID string) string {
 	return "!" + eventID[1:]
 }
 
+// CreateOfRoom returns the id of the create event of a room of room version 12
+// and later: the inverse of RoomOfCreate.
+func CreateOfRoom(roomID string) string {
+	if roomID == "" {
+		return ""
+	}
+	return "$" + roomID[1:]
+}
+
 // ValidOpaque reports whether s fits the opaque identifier grammar, which media
 // ids, login tokens and the like use: 1 to 255 of 0-9 A-Z a-z - . _ ~.
 //

@@ -173,7 +173,7 @@ func CheckHash(v *roomversion.Version, raw []byte) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	got, err := decodeBase64(given)
+	got, err := DecodeBase64(given)
 	if err != nil {
 		return false, nil
 	}

@@ -57,6 +57,31 @@ func Verify(v *roomversion.Version, raw []byte, server, keyID string, pub ed2551
 	return verify(pub, without(redacted(v, all, nil), "signatures", "unsigned"), sig, server, keyID)
 }
 
+// AddSignature adds to an event the signature that another server made of it:
+// that of server with keyID in signatures, an untrusted object of the form of the
+// event's own. It is not verified. The event is returned in canonical form.
+//
+// Errors wrap ErrBadJSON, ErrNoSignature or ErrTooLarge.
+func AddSignature(v *roomversion.Version, raw []byte, server, keyID string, signatures []byte) ([]byte, error) {
+	all, _, err := open(v, raw)
+	if err != nil {
+		return nil, err
+	}
+	given, _, err := openJSON(signatures)
+	if err != nil {
+		return nil, err
+	}
+	sig, ok := canonicaljson.String(canonicaljson.Get(find(given, server), keyID))
+	if !ok {
+		return nil, fmt.Errorf("%w: %s %s", ErrNoSignature, server, keyID)
+	}
+	signed := withSignature(all, server, keyID, sig)
+	if len(signed) > MaxSize {
+		return nil, fmt.Errorf("%w: event has %d bytes, the limit is %d", ErrTooLarge, len(signed), MaxSize)
+	}
+	return signed, nil
+}
+
 // SignJSON adds a signature to an object that is not an event (server keys,
 // requests, third-party invites) and returns it in canonical form.
 //
@@ -121,7 +146,7 @@ func signature(signatures []byte, server, keyID string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s %s", ErrNoSignature, server, keyID)
 	}
-	sig, err := decodeBase64(encoded)
+	sig, err := DecodeBase64(encoded)
 	if err != nil || len(sig) != ed25519.SignatureSize {
 		return nil, fmt.Errorf("%w: %s %s is not a signature", ErrBadSignature, server, keyID)
 	}
@@ -138,7 +163,11 @@ func verify(pub ed25519.PublicKey, message, sig []byte, server, keyID string) er
 // addSignature signs message and writes all with the signature beside the
 // others that it has.
 func addSignature(all members, message []byte, server, keyID string, key ed25519.PrivateKey) []byte {
-	sig := base64.RawStdEncoding.EncodeToString(ed25519.Sign(key, message))
+	return withSignature(all, server, keyID, base64.RawStdEncoding.EncodeToString(ed25519.Sign(key, message)))
+}
+
+// withSignature writes all with a signature beside the others that it has.
+func withSignature(all members, server, keyID, sig string) []byte {
 	var servers, keys members
 	for name, value := range canonicaljson.Fields(find(all, "signatures")) {
 		servers = append(servers, canonicaljson.Member{Key: name, Value: value})
@@ -173,8 +202,10 @@ func hashesJSON(hash [32]byte) []byte {
 	return append(dst, `"}`...)
 }
 
-// decodeBase64 accepts standard and URL-safe base64, padded or not.
-func decodeBase64(s string) ([]byte, error) {
+// DecodeBase64 accepts standard and URL-safe base64, padded or not.
+//
+// https://spec.matrix.org/v1.19/appendices/#unpadded-base64
+func DecodeBase64(s string) ([]byte, error) {
 	b := bytes.TrimRight([]byte(s), "=")
 	for i, c := range b {
 		switch c {
