@@ -84,12 +84,13 @@ func redactContent(v *roomversion.Version, typ string, content []byte) []byte {
 			continue
 		}
 		if key == "third_party_invite" {
-			// Of third_party_invite only signed is kept, and nothing when it has none.
-			signed := canonicaljson.Get(value, "signed")
-			if signed == nil {
+			// Only signed is kept of it. Where there is none, the spec does not say
+			// whether {} is left: it is, because deployed servers leave it, and
+			// event ids are hashes of what is left.
+			if !canonicaljson.IsObject(value) {
 				continue
 			}
-			value = canonicaljson.AppendObject(nil, members{{Key: "signed", Value: signed}})
+			value = canonicaljson.AppendObject(nil, members{{Key: "signed", Value: canonicaljson.Get(value, "signed")}})
 		}
 		kept = append(kept, canonicaljson.Member{Key: key, Value: value})
 	}
