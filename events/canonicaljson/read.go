@@ -89,12 +89,15 @@ func String(value []byte) (s string, ok bool) {
 	return keyString(value), true
 }
 
-// Int returns an integer value. ok is false when the value is not written as an
-// integer or does not fit an int64.
+// Int returns an integer value. ok is false when its canonical form is not that
+// of an integer (1e3 is 1000, but 1.0 stays 1.0) or does not fit an int64.
 func Int(value []byte) (n int64, ok bool) {
 	value = bytes.TrimSpace(value)
 	if len(value) == 0 || value[0] == '+' {
 		return 0, false
+	}
+	if bytes.ContainsAny(value, "eE") && json.Valid(value) {
+		value = appendFraction(nil, value)
 	}
 	n, err := strconv.ParseInt(string(value), 10, 64)
 	return n, err == nil

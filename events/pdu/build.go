@@ -94,6 +94,9 @@ func (b *Builder) Build(v *roomversion.Version, serverName, keyID string, key ed
 	if err := e.check(); err != nil {
 		return nil, err
 	}
+	if field := e.Overlong(); field != "" {
+		return nil, fmt.Errorf("%w: %s has more than %d bytes", ErrTooLarge, field, MaxField)
+	}
 	// Build's caller may go on using its slices.
 	e.PrevEvents = append([]string(nil), b.PrevEvents...)
 	e.AuthEvents = append([]string(nil), b.AuthEvents...)

@@ -2,6 +2,7 @@ package pdu
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/virga-im/virga/events/canonicaljson"
 	"github.com/virga-im/virga/events/id"
@@ -32,7 +33,8 @@ func (e *Event) project(members []canonicaljson.Member, strict bool) error {
 				e.ID, ok = canonicaljson.String(m.Value)
 			}
 		case "hashes":
-			ok = canonicaljson.IsObject(m.Value)
+			// Without a SHA-256 there is nothing that check 3 could compare.
+			_, ok = canonicaljson.String(canonicaljson.Get(m.Value, "sha256"))
 			seen++
 		case "origin_server_ts":
 			e.OriginServerTS, ok = canonicaljson.Int(m.Value)
@@ -118,17 +120,37 @@ func (e *Event) references(value []byte) ([]string, bool) {
 	return refs, true
 }
 
+// Overlong names the field, type or state_key, that has more than 255 bytes in
+// no more than 255 characters, or is "". The spec allows no such event, and Build
+// makes none. But deployed servers used to count characters, and such events are
+// in rooms of room versions up to 10; there, those servers now reject them instead
+// of dropping them, so that the events that follow them find them.
+func (e *Event) Overlong() string {
+	if len(e.Type) > MaxField {
+		return "type"
+	}
+	if e.StateKey != nil && len(*e.StateKey) > MaxField {
+		return "state_key"
+	}
+	return ""
+}
+
 // check judges the values of an event's fields: identifiers and limits.
 func (e *Event) check() error {
-	if e.StateKey != nil && len(*e.StateKey) > MaxField {
-		return tooLong("state_key", len(*e.StateKey))
-	}
-	for _, f := range []struct{ name, value string }{
+	fields := [5]struct{ name, value string }{
 		{"type", e.Type}, {"sender", e.Sender}, {"room_id", e.RoomID}, {"event_id", e.ID},
-	} {
-		if len(f.value) > MaxField {
-			return tooLong(f.name, len(f.value))
+	}
+	if e.StateKey != nil {
+		fields[4].name, fields[4].value = "state_key", *e.StateKey
+	}
+	for i, f := range fields {
+		if len(f.value) <= MaxField {
+			continue
 		}
+		if counted := i == 0 || i == 4; counted && e.Version.LongFields && utf8.RuneCountInString(f.value) <= MaxField {
+			continue
+		}
+		return tooLong(f.name, len(f.value))
 	}
 	switch {
 	case !id.ValidUser(e.Sender):

@@ -6,6 +6,7 @@ import (
 
 	"github.com/virga-im/virga/events/auth"
 	"github.com/virga-im/virga/events/id"
+	"github.com/virga-im/virga/events/pdu"
 )
 
 // Outcome is what becomes of an event. The zero value is the harshest.
@@ -135,10 +136,13 @@ func (r *Received) JudgePast(cited Cited, before auth.State) Verdict {
 	return Verdict{Outcome: Accepted}
 }
 
-// JudgeOutlier is check 4 alone, for an event whose place in the room is not
+// JudgeOutlier is check 4 alone, after what check 1 left to reject, for an event whose place in the room is not
 // known: one of an auth chain, or of the state that send_join answers.
 func (r *Received) JudgeOutlier(cited Cited) Verdict {
 	v := r.event.Version
+	if field := r.event.Overlong(); field != "" {
+		return failed(Rejected, 1, fmt.Errorf("%w: %s has more than %d bytes", pdu.ErrTooLarge, field, pdu.MaxField))
+	}
 	state := auth.StateMap{}
 	var views []*auth.View
 	for _, ref := range r.event.AuthEvents {

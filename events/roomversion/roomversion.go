@@ -48,6 +48,10 @@ type Version struct {
 	// StrictJSON: events must be canonical JSON (6 on). Before, floats and
 	// integers of any size are accepted.
 	StrictJSON bool
+	// LongFields: type and state_key may have more than 255 bytes in events that
+	// are kept as rejected, though not more than 255 characters (up to 10). This
+	// is no rule of the spec: see pdu.Event.Overlong.
+	LongFields bool
 	// KeyValidity: a key's valid_until_ts must cover the event (5 on).
 	KeyValidity bool
 
@@ -127,7 +131,7 @@ var table = build()
 func build() []*Version {
 	v := Version{
 		Stable: true, EventIDs: EventIDGiven, StateRes: StateResV1,
-		AliasesRule: true, RedactionRule: true, FloatLevels: true,
+		AliasesRule: true, RedactionRule: true, FloatLevels: true, LongFields: true,
 	}
 	var all []*Version
 	add := func(id string, change func(*Version)) {
@@ -152,6 +156,7 @@ func build() []*Version {
 	add("9", func(v *Version) { v.KeepAuthorised = true })
 	add("10", func(v *Version) { v.KnockRestricted = true; v.IntegerLevels = true })
 	add("11", func(v *Version) {
+		v.LongFields = false
 		v.KeepMore = true
 		v.SenderCreates = true
 		v.RedactsInContent = true

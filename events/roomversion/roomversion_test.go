@@ -40,6 +40,7 @@ func TestChangesBeginWhereTheSpecSaysSo(t *testing.T) {
 		"base64 event ids":     {3, 3, func(v *roomversion.Version) bool { return v.EventIDs == roomversion.EventIDBase64 }},
 		"redaction auth rule":  {1, 2, func(v *roomversion.Version) bool { return v.RedactionRule }},
 		"aliases auth rule":    {1, 5, func(v *roomversion.Version) bool { return v.AliasesRule }},
+		"long fields":          {1, 10, func(v *roomversion.Version) bool { return v.LongFields }},
 		"key validity":         {5, 12, func(v *roomversion.Version) bool { return v.KeyValidity }},
 		"strict JSON":          {6, 12, func(v *roomversion.Version) bool { return v.JSONMode() == canonicaljson.Strict }},
 		"float levels":         {1, 5, func(v *roomversion.Version) bool { return v.FloatLevels }},
