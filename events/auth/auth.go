@@ -41,47 +41,26 @@ type Error struct {
 
 func (e *Error) Error() string { return "auth rule " + e.Rule + ": " + e.Message }
 
-func reject(rule, format string, args ...any) error {
-	return &Error{Rule: rule, Message: fmt.Sprintf(format, args...)}
+func rejection(v *roomversion.Version, r reason, format string, args ...any) *Error {
+	return &Error{Rule: numbersOf(v)[r].String(), Message: fmt.Sprintf(format, args...)}
 }
 
-func malformed(rule, format string, args ...any) error {
-	return &Error{Rule: rule, Message: fmt.Sprintf(format, args...), Malformed: true}
+// reject fails an event that others could send.
+func (c *checker) reject(r reason, format string, args ...any) error {
+	return rejection(c.v, r, format, args...)
 }
 
-// numbers maps our names of the rules to the numbers that the room version's
-// specification gives them. Rules came and went, so the numbers moved.
-type numbers struct {
-	authEvents, federate, aliases, member, joined, invite3p, required, own, levels, redaction int
-}
-
-func numbersOf(v *roomversion.Version) numbers {
-	switch {
-	case v.HashRoomIDs:
-		return numbers{authEvents: 3, federate: 4, member: 5, joined: 6, invite3p: 7, required: 8, own: 9, levels: 10}
-	case v.AliasesRule:
-		return numbers{authEvents: 2, federate: 3, aliases: 4, member: 5, joined: 6, invite3p: 7, required: 8, own: 9, levels: 10, redaction: 11}
-	default:
-		return numbers{authEvents: 2, federate: 3, member: 4, joined: 5, invite3p: 6, required: 7, own: 8, levels: 9}
-	}
-}
-
-func rule(parts ...int) string {
-	s := ""
-	for i, p := range parts {
-		if i > 0 {
-			s += "."
-		}
-		s += fmt.Sprint(p)
-	}
-	return s
+// malformed fails an event that nobody could send.
+func (c *checker) malformed(r reason, format string, args ...any) error {
+	e := rejection(c.v, r, format, args...)
+	e.Malformed = true
+	return e
 }
 
 // checker is one Check: the event, the state it is judged by, and what several
 // rules need.
 type checker struct {
 	v      *roomversion.Version
-	n      numbers
 	e      *View
 	s      State
 	create *View
@@ -96,7 +75,7 @@ type checker struct {
 // the citation and not about the state. Signatures are the caller's: Signers
 // says whose are needed, among them that of rule "join_authorised_via_users_server".
 func Check(v *roomversion.Version, e *View, s State) error {
-	c := checker{v: v, n: numbersOf(v), e: e, s: s}
+	c := checker{v: v, e: e, s: s}
 	if e.Type == typeCreate {
 		return c.checkCreate()
 	}
@@ -143,9 +122,10 @@ func (c *checker) membership(user string) string {
 	return "leave"
 }
 
-// joinRule is the room's join rule; "invite" when there is none.
+// joinRule is the room's join rule: "invite" when there is none, and "", which
+// lets nobody in, when it is there and not a string.
 func (c *checker) joinRule() string {
-	if j := c.s.Lookup(Key{typeJoinRules, ""}); j != nil && j.Content.JoinRule != "" {
+	if j := c.s.Lookup(Key{typeJoinRules, ""}); j != nil && j.Content.HasJoinRule {
 		return j.Content.JoinRule
 	}
 	return "invite"

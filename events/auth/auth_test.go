@@ -60,6 +60,12 @@ func (r *room) event(typ, key, sender, content string) *auth.View {
 	return e
 }
 
+// try is event for content that the room version may refuse as JSON.
+func (r *room) try(typ, key, sender, content string) (*auth.View, error) {
+	e, err := auth.ViewOfBuilder(r.v, &pdu.Builder{Type: typ, RoomID: r.id(), Sender: sender, StateKey: &key, Content: json.RawMessage(content)})
+	return e, err
+}
+
 func (r *room) message(typ, sender, content string) *auth.View {
 	r.t.Helper()
 	r.n++

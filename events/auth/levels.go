@@ -19,6 +19,7 @@ type form uint8
 
 const (
 	absent form = iota
+	null        // present, but deployed servers go by the default
 	integer
 	quoted // a string that is an integer
 	float
@@ -38,6 +39,8 @@ func readLevel(value []byte) Level {
 		return Level{form: invalid}
 	}
 	switch c := value[0]; {
+	case c == 'n':
+		return Level{form: null}
 	case c == '"':
 		s, _ := canonicaljson.String(value)
 		s = strings.TrimSpace(s)
@@ -69,6 +72,9 @@ func truncate(f float64) int64 {
 	}
 	return int64(f)
 }
+
+// given reports whether there is a level at all.
+func (l Level) given() bool { return l.form != absent && l.form != null }
 
 // valid reports whether the room version takes the level for one.
 func (l Level) valid(v *roomversion.Version) bool {
@@ -194,27 +200,54 @@ func (p PowerLevels) IsCreator(user string) bool {
 
 // UserLevel is a user's power level: Infinite for creators from room version 12
 // on, and 100 for the creator of an older room that has no power levels yet.
+//
+// The power levels of rooms up to version 9 may hold values that cannot be read.
+// Deployed servers fail on them and reject what depends on them; so here a level
+// that somebody has is then below all others, and one that is needed Infinite.
 func (p PowerLevels) UserLevel(user string) int64 {
+	level, _ := p.user(user)
+	return level
+}
+
+// user also reports whether the level can be read.
+func (p PowerLevels) user(user string) (level int64, ok bool) {
 	if p.v != nil && p.v.Creators && p.IsCreator(user) {
-		return Infinite
+		return Infinite, true
 	}
 	if p.content == nil {
 		if user != "" && user == p.creator {
-			return 100
+			return 100, true
 		}
-		return 0
+		return 0, true
 	}
-	if l, ok := p.content.users[user]; ok && l.valid(p.v) {
-		return l.value
+	l := p.content.users[user]
+	if !l.given() {
+		l = p.content.usersDefault
 	}
-	return p.UsersDefault()
+	switch {
+	case !l.given():
+		return 0, true
+	case !l.valid(p.v):
+		return math.MinInt64, false
+	}
+	return l.value, true
+}
+
+// below reports whether a user's level is known to be lower than level.
+func (p PowerLevels) below(user string, level int64) bool {
+	theirs, ok := p.user(user)
+	return ok && theirs < level
 }
 
 // EventLevel is the power level that sending an event of this type needs.
 // Membership events are not governed by it.
 func (p PowerLevels) EventLevel(typ string, isState bool) int64 {
-	if l, ok := p.given().events[typ]; ok && l.valid(p.v) {
-		return l.value
+	content := p.given()
+	if content.badEvents {
+		return Infinite
+	}
+	if l := content.events[typ]; l.given() {
+		return p.or(l, Infinite)
 	}
 	if isState {
 		return p.StateDefault()
@@ -222,8 +255,14 @@ func (p PowerLevels) EventLevel(typ string, isState bool) int64 {
 	return p.EventsDefault()
 }
 
-// UsersDefault is the level of users that are not listed.
-func (p PowerLevels) UsersDefault() int64 { return p.or(p.given().usersDefault, 0) }
+// UsersDefault is the level of users that are not listed and are no creators.
+func (p PowerLevels) UsersDefault() int64 {
+	if p.content == nil {
+		return 0
+	}
+	level, _ := PowerLevels{v: p.v, content: &LevelsContent{usersDefault: p.content.usersDefault}}.user("")
+	return level
+}
 
 // EventsDefault is the level for message events that are not listed.
 func (p PowerLevels) EventsDefault() int64 { return p.or(p.given().eventsDefault, 0) }
@@ -262,9 +301,13 @@ func (p PowerLevels) given() *LevelsContent {
 	return p.content
 }
 
+// or is a needed level, or otherwise if none is given.
 func (p PowerLevels) or(l Level, otherwise int64) int64 {
-	if l.valid(p.v) {
-		return l.value
+	switch {
+	case !l.given():
+		return otherwise
+	case !l.valid(p.v):
+		return Infinite
 	}
-	return otherwise
+	return l.value
 }

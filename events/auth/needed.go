@@ -58,6 +58,11 @@ func Reads(v *roomversion.Version, e *View) []Key {
 // the event id; and that of the user who authorised a join (rule
 // join_authorised_via_users_server, from version 8 on).
 //
+// That rule, 4.2 (5.2 in version 12), is of every membership in the spec. Here it
+// is of joins, as in Synapse and Dendrite: clients copy the key into the leaves
+// and bans that they make of a join, nobody signs those, and a server that
+// refused them would not know of the ban.
+//
 // https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events
 func Signers(v *roomversion.Version, e *View) []string {
 	var servers []string
@@ -73,7 +78,7 @@ func Signers(v *roomversion.Version, e *View) []string {
 	if v.GivenEventIDs() {
 		add(e.ID)
 	}
-	if v.Restricted && e.Type == typeMember {
+	if v.Restricted && e.Type == typeMember && e.Content.Membership == "join" {
 		add(e.Content.Authorised)
 	}
 	return servers
@@ -86,7 +91,6 @@ func Signers(v *roomversion.Version, e *View) []string {
 //
 // Check is then applied to the state that these events make up.
 func CheckAuthEvents(v *roomversion.Version, e *View, auth []*View) error {
-	n := numbersOf(v).authEvents
 	if e.Type == typeCreate {
 		return nil // rule 1 decides alone
 	}
@@ -101,23 +105,23 @@ func CheckAuthEvents(v *roomversion.Version, e *View, auth []*View) error {
 	for _, ref := range e.AuthEvents {
 		a := byID[ref]
 		if a == nil {
-			return reject(rule(n), "the auth event %s is not known", ref)
+			return rejection(v, authUnknown, "the auth event %s is not known", ref)
 		}
 		k := a.Key()
 		switch {
 		case slices.Contains(seen, k):
-			return reject(rule(n, 1), "two auth events are %s %q", k.Type, k.StateKey)
+			return rejection(v, authTwice, "two auth events are %s %q", k.Type, k.StateKey)
 		case !a.State || !slices.Contains(needed, k):
-			return reject(rule(n, 2), "the auth event %s %q has no bearing on the event", k.Type, k.StateKey)
+			return rejection(v, authUnneeded, "the auth event %s %q has no bearing on the event", k.Type, k.StateKey)
 		case a.Rejected:
-			return reject(rule(n, 3), "the auth event %s was itself rejected", ref)
+			return rejection(v, authRejected, "the auth event %s was itself rejected", ref)
 		case a.Room != e.Room:
-			return reject(rule(n, 5), "the auth event %s belongs to another room", ref)
+			return rejection(v, authOtherRoom, "the auth event %s belongs to another room", ref)
 		}
 		seen = append(seen, k)
 	}
 	if !v.HashRoomIDs && !slices.Contains(seen, Key{typeCreate, ""}) {
-		return reject(rule(n, 4), "the create event is not among the auth events")
+		return rejection(v, authNoCreate, "the create event is not among the auth events")
 	}
 	return nil
 }

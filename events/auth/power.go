@@ -2,30 +2,11 @@ package auth
 
 import (
 	"github.com/virga-im/virga/events/id"
-	"github.com/virga-im/virga/events/roomversion"
 )
-
-// levelNumbers are the numbers of the rules under that for m.room.power_levels.
-type levelNumbers struct {
-	single, maps, users, creators, first, named, current, next, usersCurrent, usersNext int
-}
-
-func levelNumbersOf(v *roomversion.Version) levelNumbers {
-	switch {
-	case v.Creators:
-		return levelNumbers{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
-	case v.IntegerLevels:
-		return levelNumbers{1, 2, 3, 0, 4, 5, 6, 7, 8, 9}
-	default:
-		return levelNumbers{0, 0, 1, 0, 2, 3, 4, 5, 6, 7}
-	}
-}
 
 // change is an m.room.power_levels event and what it replaces.
 type change struct {
 	*checker
-	n        levelNumbers
-	rule     int
 	old, new *LevelsContent
 	mine     int64
 }
@@ -34,8 +15,8 @@ type change struct {
 // to 11 rule 9.
 func (c *checker) checkPowerLevels() error {
 	d := change{
-		checker: c, n: levelNumbersOf(c.v), rule: c.n.levels,
-		old: c.levels.given(), new: c.e.Content.Levels,
+		checker: c,
+		old:     c.levels.given(), new: c.e.Content.Levels,
 		mine: c.levels.UserLevel(c.e.Sender),
 	}
 	if d.new == nil {
@@ -64,7 +45,7 @@ func (d *change) checkSingle() error {
 	}
 	for _, name := range levelNames {
 		if l := *d.new.named(name); l.form != absent && l.form != integer {
-			return malformed(rule(d.rule, d.n.single), "%s is not an integer", name)
+			return d.malformed(levelsSingle, "%s is not an integer", name)
 		}
 	}
 	return nil
@@ -77,12 +58,12 @@ func (d *change) checkMaps() error {
 		return nil
 	}
 	if d.new.badEvents || d.new.badNotifications {
-		return malformed(rule(d.rule, d.n.maps), "events or notifications is not an object")
+		return d.malformed(levelsMaps, "events or notifications is not an object")
 	}
 	for _, levels := range []map[string]Level{d.new.events, d.new.notifications} {
 		for key, l := range levels {
 			if l.form != integer {
-				return malformed(rule(d.rule, d.n.maps), "the level of %q is not an integer", key)
+				return d.malformed(levelsMaps, "the level of %q is not an integer", key)
 			}
 		}
 	}
@@ -92,14 +73,14 @@ func (d *change) checkMaps() error {
 // checkUsers is the rule that users maps user ids to levels.
 func (d *change) checkUsers() error {
 	if d.new.badUsers {
-		return malformed(rule(d.rule, d.n.users), "users is not an object")
+		return d.malformed(levelsUsers, "users is not an object")
 	}
 	for user, l := range d.new.users {
 		if !id.ValidUser(user) {
-			return malformed(rule(d.rule, d.n.users), "users has %q, which is not a user id", user)
+			return d.malformed(levelsUsers, "users has %q, which is not a user id", user)
 		}
 		if !l.valid(d.v) {
-			return malformed(rule(d.rule, d.n.users), "the level of %s is not an integer", user)
+			return d.malformed(levelsUsers, "the level of %s is not an integer", user)
 		}
 	}
 	return nil
@@ -111,33 +92,39 @@ func (d *change) checkCreators() error {
 		return nil
 	}
 	if _, ok := d.new.users[d.create.Sender]; ok {
-		return malformed(rule(d.rule, d.n.creators), "%s created the room and cannot be given a level", d.create.Sender)
+		return d.malformed(levelsCreators, "%s created the room and cannot be given a level", d.create.Sender)
 	}
 	for _, user := range d.create.Content.AdditionalCreators {
 		if _, ok := d.new.users[user]; ok {
-			return malformed(rule(d.rule, d.n.creators), "%s created the room and cannot be given a level", user)
+			return d.malformed(levelsCreators, "%s created the room and cannot be given a level", user)
 		}
 	}
 	return nil
 }
 
-// checkNamed is the rule on alterations of the single levels.
+// checkNamed is the rule on alterations of the single levels. A level that was
+// absent, or is removed, is not compared, as in Synapse; ruma and Dendrite compare
+// its default, which the rule does not mention.
+//
+// Rooms up to version 9 may hold levels that are not numbers. What cannot be
+// compared cannot be shown to be low enough, and deployed servers fail on it.
 func (d *change) checkNamed() error {
 	for _, name := range levelNames {
-		was, is := d.effective(*d.old.named(name)), *d.new.named(name)
+		was, is := *d.old.named(name), *d.new.named(name)
+		if was.form != absent && !was.valid(d.v) {
+			return d.reject(levelsNamedCurrent, "%s is not a number, and cannot be shown to be within the power level of %s", name, d.e.Sender)
+		}
 		if is.form != absent && !is.valid(d.v) {
-			// Versions before 10 let it stand if nothing else forbids it, but
-			// a level that cannot be compared cannot be shown to be low enough.
-			return reject(rule(d.rule, d.n.named, 2), "%s is not a number", name)
+			return d.reject(levelsNamedNew, "%s is not a number", name)
 		}
 		if same(was, is) {
 			continue
 		}
 		if was.form != absent && was.value > d.mine {
-			return reject(rule(d.rule, d.n.named, 1), "%s is above the power level of %s", name, d.e.Sender)
+			return d.reject(levelsNamedCurrent, "%s is above the power level of %s", name, d.e.Sender)
 		}
 		if is.form != absent && is.value > d.mine {
-			return reject(rule(d.rule, d.n.named, 2), "%s would be above the power level of %s", name, d.e.Sender)
+			return d.reject(levelsNamedNew, "%s would be above the power level of %s", name, d.e.Sender)
 		}
 	}
 	return nil
@@ -145,7 +132,7 @@ func (d *change) checkNamed() error {
 
 // checkEvents is the pair of rules on alterations of events.
 func (d *change) checkEvents() error {
-	return d.checkMap(d.old.events, d.new.events, d.new.badEvents)
+	return d.checkMap(d.old.events, d.new.events, d.old.badEvents, d.new.badEvents)
 }
 
 // checkNotifications is the same for notifications, since version 6.
@@ -153,25 +140,30 @@ func (d *change) checkNotifications() error {
 	if !d.v.NotificationLevels {
 		return nil
 	}
-	return d.checkMap(d.old.notifications, d.new.notifications, d.new.badNotifications)
+	return d.checkMap(d.old.notifications, d.new.notifications, d.old.badNotifications, d.new.badNotifications)
 }
 
-func (d *change) checkMap(old, new map[string]Level, bad bool) error {
-	if bad {
-		return reject(rule(d.rule, d.n.next, 1), "events or notifications is not an object")
+func (d *change) checkMap(old, new map[string]Level, badOld, badNew bool) error {
+	if badOld {
+		return d.reject(levelsMapCurrent, "events or notifications was not an object")
+	}
+	if badNew {
+		return d.reject(levelsMapNew, "events or notifications is not an object")
 	}
 	for key, was := range old {
-		was = d.effective(was)
-		if is := new[key]; !same(was, is) && was.form != absent && was.value > d.mine {
-			return reject(rule(d.rule, d.n.current, 1), "the level of %q is above that of %s", key, d.e.Sender)
+		if !was.valid(d.v) {
+			return d.reject(levelsMapCurrent, "the level of %q is not a number", key)
+		}
+		if !same(was, new[key]) && was.value > d.mine {
+			return d.reject(levelsMapCurrent, "the level of %q is above that of %s", key, d.e.Sender)
 		}
 	}
 	for key, is := range new {
 		if !is.valid(d.v) {
-			return reject(rule(d.rule, d.n.next, 1), "the level of %q is not a number", key)
+			return d.reject(levelsMapNew, "the level of %q is not a number", key)
 		}
-		if !same(d.effective(old[key]), is) && is.value > d.mine {
-			return reject(rule(d.rule, d.n.next, 1), "the level of %q would be above that of %s", key, d.e.Sender)
+		if !same(old[key], is) && is.value > d.mine {
+			return d.reject(levelsMapNew, "the level of %q would be above that of %s", key, d.e.Sender)
 		}
 	}
 	return nil
@@ -180,29 +172,19 @@ func (d *change) checkMap(old, new map[string]Level, bad bool) error {
 // checkUserChanges is the pair of rules on alterations of users.
 func (d *change) checkUserChanges() error {
 	for user, was := range d.old.users {
-		was = d.effective(was)
-		if user == d.e.Sender || was.form == absent || same(was, d.new.users[user]) {
+		if user == d.e.Sender || same(was, d.new.users[user]) {
 			continue
 		}
-		if was.value >= d.mine {
-			return reject(rule(d.rule, d.n.usersCurrent, 1), "the level of %s is not below that of %s", user, d.e.Sender)
+		if !was.valid(d.v) || was.value >= d.mine {
+			return d.reject(levelsUserCurrent, "the level of %s is not below that of %s", user, d.e.Sender)
 		}
 	}
 	for user, is := range d.new.users {
-		if !same(d.effective(d.old.users[user]), is) && is.value > d.mine {
-			return reject(rule(d.rule, d.n.usersNext, 1), "the level of %s would be above that of %s", user, d.e.Sender)
+		if !same(d.old.users[user], is) && is.value > d.mine {
+			return d.reject(levelsUserNew, "the level of %s would be above that of %s", user, d.e.Sender)
 		}
 	}
 	return nil
-}
-
-// effective drops a current level that the room version does not recognise: it
-// has no effect, so changing it takes nothing away.
-func (d *change) effective(l Level) Level {
-	if !l.valid(d.v) {
-		return Level{}
-	}
-	return l
 }
 
 // same reports whether two levels are equal, however they are written.

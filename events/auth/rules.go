@@ -12,19 +12,19 @@ func (c *checker) checkCreate() error {
 	e, content := c.e, &c.e.Content
 	switch {
 	case e.PrevEvents > 0:
-		return malformed("1.1", "a create event has no previous events")
+		return c.malformed(createHasPrev, "a create event has no previous events")
 	case c.v.HashRoomIDs && (e.ID != "" || e.Room != "") && e.Room != id.RoomOfCreate(e.ID):
-		return malformed("1.2", "a create event has no room id of its own")
+		return c.malformed(createRoom, "a create event has no room id of its own")
 	case !c.v.HashRoomIDs && id.Server(e.Room) != id.Server(e.Sender):
-		return malformed("1.2", "the room id belongs to another server than the creator")
+		return c.malformed(createRoom, "the room id belongs to another server than the creator")
 	}
 	if content.HasRoomVersion {
 		if _, ok := roomversion.Get(content.RoomVersion); !ok {
-			return malformed("1.3", "room version %q is not known", content.RoomVersion)
+			return c.malformed(createVersion, "room version %q is not known", content.RoomVersion)
 		}
 	}
 	if !c.v.SenderCreates && !content.HasCreator {
-		return malformed("1.4", "the create event has no creator")
+		return c.malformed(createNoCreator, "the create event has no creator")
 	}
 	if c.v.Creators {
 		return c.checkAdditionalCreators()
@@ -35,11 +35,11 @@ func (c *checker) checkCreate() error {
 // checkAdditionalCreators is rule 1.4 of room version 12.
 func (c *checker) checkAdditionalCreators() error {
 	if c.e.Content.BadCreators {
-		return malformed("1.4", "additional_creators is not a list of user ids")
+		return c.malformed(createAdditional, "additional_creators is not a list of user ids")
 	}
 	for _, user := range c.e.Content.AdditionalCreators {
 		if !id.ValidUser(user) {
-			return malformed("1.4", "additional_creators has %q, which is not a user id", user)
+			return c.malformed(createAdditional, "additional_creators has %q, which is not a user id", user)
 		}
 	}
 	return nil
@@ -51,20 +51,22 @@ func (c *checker) checkAdditionalCreators() error {
 func (c *checker) checkRoom() error {
 	if !c.v.HashRoomIDs {
 		if c.create == nil {
-			return reject(rule(c.n.authEvents, 4), "the room has no create event")
+			return c.reject(authNoCreate, "the room has no create event")
 		}
 		return nil
 	}
 	if c.create == nil || c.create.Rejected || id.RoomOfCreate(c.create.ID) != c.e.Room {
-		return reject("2", "the room id is not that of an accepted create event")
+		return c.reject(notTheRoom, "the room id is not that of an accepted create event")
 	}
 	return nil
 }
 
-// checkFederate is the rule on m.federate: rule 3, in version 12 rule 4.
+// checkFederate is the rule on m.federate: rule 3, in version 12 rule 4. Only
+// false closes the room. Synapse takes every value but true for false, ruma every
+// event after a value that is no boolean for forbidden; the rule says false.
 func (c *checker) checkFederate() error {
 	if c.create.Content.Unfederated && id.Server(c.e.Sender) != id.Server(c.create.Sender) {
-		return reject(rule(c.n.federate), "the room does not federate")
+		return c.reject(notFederated, "the room does not federate")
 	}
 	return nil
 }
@@ -73,10 +75,10 @@ func (c *checker) checkFederate() error {
 // aliases, member or not.
 func (c *checker) checkAliases() error {
 	if !c.e.State {
-		return reject(rule(c.n.aliases, 1), "an aliases event needs a state key")
+		return c.reject(aliasesNoKey, "an aliases event needs a state key")
 	}
 	if id.Server(c.e.Sender) != c.e.StateKey {
-		return reject(rule(c.n.aliases, 2), "a server can only publish its own aliases")
+		return c.reject(aliasesOtherServer, "a server can only publish its own aliases")
 	}
 	return nil
 }
@@ -84,7 +86,7 @@ func (c *checker) checkAliases() error {
 // checkJoined is the rule that only members send events.
 func (c *checker) checkJoined() error {
 	if c.membership(c.e.Sender) != "join" {
-		return reject(rule(c.n.joined), "%s is not in the room", c.e.Sender)
+		return c.reject(notJoined, "%s is not in the room", c.e.Sender)
 	}
 	return nil
 }
@@ -92,7 +94,7 @@ func (c *checker) checkJoined() error {
 // checkThirdPartyInvite is the rule for m.room.third_party_invite.
 func (c *checker) checkThirdPartyInvite() error {
 	if have, need := c.levels.UserLevel(c.e.Sender), c.levels.Invite(); have < need {
-		return reject(rule(c.n.invite3p, 1), "inviting needs power level %d, %s has %d", need, c.e.Sender, have)
+		return c.reject(sendInvite3p, "inviting needs power level %d, %s has %d", need, c.e.Sender, have)
 	}
 	return nil
 }
@@ -101,7 +103,7 @@ func (c *checker) checkThirdPartyInvite() error {
 func (c *checker) checkRequiredLevel() error {
 	have, need := c.levels.UserLevel(c.e.Sender), c.levels.EventLevel(c.e.Type, c.e.State)
 	if need > have {
-		return reject(rule(c.n.required), "%s needs power level %d, %s has %d", c.e.Type, need, c.e.Sender, have)
+		return c.reject(requiredLevel, "%s needs power level %d, %s has %d", c.e.Type, need, c.e.Sender, have)
 	}
 	return nil
 }
@@ -109,7 +111,7 @@ func (c *checker) checkRequiredLevel() error {
 // checkOwnStateKey is the rule on state keys that name a user.
 func (c *checker) checkOwnStateKey() error {
 	if c.e.State && strings.HasPrefix(c.e.StateKey, "@") && c.e.StateKey != c.e.Sender {
-		return reject(rule(c.n.own), "this state belongs to %s", c.e.StateKey)
+		return c.reject(ownState, "this state belongs to %s", c.e.StateKey)
 	}
 	return nil
 }
@@ -123,7 +125,7 @@ func (c *checker) checkRedaction() error {
 	if s := id.Server(c.e.Redacts); s != "" && s == id.Server(c.e.ID) {
 		return nil
 	}
-	return reject(rule(c.n.redaction, 3), "redacting needs power level %d", c.levels.Redact())
+	return c.reject(redactionLevel, "redacting needs power level %d", c.levels.Redact())
 }
 
 // MayRedact reports whether a redaction by redactor takes effect on an event of

@@ -57,7 +57,8 @@ type Content struct {
 	ThirdPartySigned *Signed
 
 	// m.room.join_rules
-	JoinRule string
+	JoinRule    string // "" with HasJoinRule when it is not a string
+	HasJoinRule bool
 
 	// m.room.create
 	Creator            string
@@ -168,6 +169,7 @@ func (c *Content) field(typ, key string, value []byte) bool {
 		return c.memberField(key, value)
 	case typeJoinRules:
 		if key == "join_rule" {
+			c.HasJoinRule = true
 			c.JoinRule, _ = canonicaljson.String(value)
 			return true
 		}
