@@ -3,6 +3,7 @@ package receipt_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ const (
 func keyOf(server string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte(fmt.Sprintf("%-32s", server))[:32])
 }
+
+func b64(b []byte) string { return base64.RawStdEncoding.EncodeToString(b) }
 
 // world is a room with alice, its creator, and bob, and everything that a server
 // would load for the next event.
@@ -208,5 +211,74 @@ func TestForgedContentIsRedacted(t *testing.T) {
 			t.Errorf("version %s: %s", w.v.ID, r.Event().JSON())
 		}
 		w.want(r.Judge(w.evidence()), receipt.Accepted, 0)
+	})
+}
+
+func TestMalformedEventIsDropped(t *testing.T) {
+	everyVersion(t, func(w *world) {
+		for _, raw := range []string{``, `[]`, `{`, `{}`, `{"room_id":1}`, `{"room_id":"!room:a.org"}`} {
+			_, err := receipt.Parse(w.v, w.room, []byte(raw))
+			w.want(receipt.VerdictOf(err), receipt.Dropped, 1)
+		}
+		for _, raw := range []string{``, `[]`, `{"room_id":1}`, `{"room_id":null}`, `{"room_id":"!a:b","room_id":"!c:d"}`} {
+			if room, err := receipt.RoomID([]byte(raw)); err == nil {
+				t.Errorf("%s is of room %q", raw, room)
+			}
+		}
+	})
+}
+
+// A message that cites yesterday's power levels passes at its auth events, and
+// fails at the state before it; a banned user's message from before the ban fails
+// at the current state only.
+func TestEachCheckHasItsState(t *testing.T) {
+	everyVersion(t, func(w *world) {
+		r := w.received(w.message().JSON())
+		all := w.evidence()
+		later := auth.StateMap{}
+		for k, view := range w.state {
+			later[k] = view
+		}
+		ban := bob
+		e := w.build(&pdu.Builder{Type: "m.room.member", StateKey: &ban, Sender: alice, Content: json.RawMessage(`{"membership":"ban"}`)})
+		view, err := auth.ViewOf(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later[view.Key()] = view
+		w.want(r.Judge(receipt.Evidence{Cited: all.Cited, Before: later, Current: all.Current, Policy: all.Policy}), receipt.Rejected, 5)
+		w.want(r.Judge(receipt.Evidence{Cited: all.Cited, Before: all.Before, Current: later, Policy: all.Policy}), receipt.SoftFailed, 6)
+		w.want(r.JudgePast(all.Cited, all.Before), receipt.Accepted, 0)
+		w.want(r.JudgePast(all.Cited, later), receipt.Rejected, 5)
+		w.want(r.JudgeOutlier(all.Cited), receipt.Accepted, 0)
+		if v := r.JudgePast(all.Cited, later); v.Rule == "" {
+			t.Error("the verdict names no rule")
+		}
+	})
+}
+
+// What a caller loaded under a wrong id, or of a rejected event, is no evidence.
+func TestCitedEventsAreHeldToTheirIDs(t *testing.T) {
+	everyVersion(t, func(w *world) {
+		r := w.received(w.message().JSON())
+		for i, ref := range r.Cites() {
+			cited := receipt.Cited{}
+			for k, view := range w.cited {
+				cited[k] = view
+			}
+			wrong := *cited[ref]
+			wrong.ID = "$other"
+			cited[ref] = &wrong
+			w.want(r.JudgeOutlier(cited), receipt.Rejected, 4)
+			rejected := *w.cited[ref]
+			rejected.Rejected = true
+			cited[ref] = &rejected
+			w.want(r.JudgeOutlier(cited), receipt.Rejected, 4)
+			delete(cited, ref)
+			w.want(r.JudgeOutlier(cited), receipt.Rejected, 4)
+			if missing := r.Missing(cited); len(missing) != 1 || missing[0] != ref {
+				t.Errorf("version %s, %d: missing %v", w.v.ID, i, missing)
+			}
+		}
 	})
 }
