@@ -110,7 +110,10 @@ func Parse(v *roomversion.Version, raw []byte) (*Event, error) {
 	if v.HashRoomIDs && e.isCreate() {
 		e.RoomID = id.RoomOfCreate(e.ID)
 	}
-	return e, e.check()
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // Load reads an event from bytes that Parse or Build accepted before, such as

@@ -100,39 +100,3 @@ func TestClientFormat(t *testing.T) {
 		t.Errorf("stripped: %s", got)
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	for _, name := range []string{"1", "3", "11", "12"} {
-		v := version(f, name)
-		b := message(v)
-		e, err := b.Build(v, "example.org", "ed25519:1", specKey(f))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(e.JSON())
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		for _, v := range roomversion.All() {
-			e, err := pdu.Parse(v, raw)
-			if err != nil {
-				continue
-			}
-			if l, err := pdu.Load(v, e.ID, raw); err != nil || l.RoomID != e.RoomID || l.Sender != e.Sender || l.Depth != e.Depth || l.Redacts != e.Redacts {
-				t.Fatalf("version %s: %v: Load differs from Parse", v.ID, err)
-			}
-			redacted, err := pdu.Redact(v, raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if id, err := pdu.ID(v, redacted); err != nil || id != e.ID {
-				t.Fatalf("version %s: redaction changes the id: %v", v.ID, err)
-			}
-			if _, err := pdu.Parse(v, redacted); err != nil {
-				t.Fatalf("version %s: the redacted event is refused: %v", v.ID, err)
-			}
-			if !json.Valid(e.ClientJSON(pdu.ClientFormat{})) || !json.Valid(e.StrippedJSON()) {
-				t.Fatal("client format is not JSON")
-			}
-		}
-	})
-}

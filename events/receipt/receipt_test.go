@@ -34,7 +34,7 @@ func b64(b []byte) string { return base64.RawStdEncoding.EncodeToString(b) }
 // world is a room with alice, its creator, and bob, and everything that a server
 // would load for the next event.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	v     *roomversion.Version
 	room  string
 	state auth.StateMap
@@ -43,7 +43,7 @@ type world struct {
 	depth int64
 }
 
-func newWorld(t *testing.T, version string) *world {
+func newWorld(t testing.TB, version string) *world {
 	t.Helper()
 	v, ok := roomversion.Get(version)
 	if !ok {

@@ -160,7 +160,7 @@ func policed(w *world) receipt.Policy {
 	return receipt.PolicyOf(content, func(server string) bool { return server == policyServer })
 }
 
-func canonical(t *testing.T, v any) []byte {
+func canonical(t testing.TB, v any) []byte {
 	t.Helper()
 	raw, err := canonicaljson.Marshal(v)
 	if err != nil {
