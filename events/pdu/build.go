@@ -77,8 +77,7 @@ func (b *Builder) Build(v *roomversion.Version, serverName, keyID string, key ed
 		}
 	}
 	all = set(all, "hashes", hashesJSON(hash))
-	message := without(redacted(v, all, nil), "signatures", "unsigned")
-	e.raw = addSignature(all, message, serverName, keyID, key)
+	e.raw = addSignature(all, signable(v, all), serverName, keyID, key)
 	if !v.GivenEventIDs() {
 		e.ID = eventID(v, referenceHash(v, all))
 	}

@@ -114,15 +114,10 @@ func without(all members, names ...string) []byte {
 func appendWithout(dst []byte, all members, names ...string) []byte {
 	dst = append(dst, '{')
 	for i := range all {
-		if skipped(all[i].Key, names) || all[i].Value == nil {
+		if skipped(all[i].Key, names) {
 			continue
 		}
-		if len(dst) > 1 {
-			dst = append(dst, ',')
-		}
-		dst = canonicaljson.AppendString(dst, all[i].Key)
-		dst = append(dst, ':')
-		dst = append(dst, all[i].Value...)
+		dst = appendMember(dst, all[i].Key, all[i].Value)
 	}
 	return append(dst, '}')
 }

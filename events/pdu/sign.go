@@ -29,7 +29,7 @@ func Sign(v *roomversion.Version, raw []byte, server, keyID string, key ed25519.
 	if err != nil {
 		return nil, err
 	}
-	return addSignature(all, without(redacted(v, all, nil), "signatures", "unsigned"), server, keyID, key), nil
+	return addSignature(all, signable(v, all), server, keyID, key), nil
 }
 
 // HashAndSign sets the content hash of an event and signs it: what a server
@@ -40,7 +40,7 @@ func HashAndSign(v *roomversion.Version, raw []byte, server, keyID string, key e
 		return nil, err
 	}
 	all = set(all, "hashes", hashesJSON(contentHash(all)))
-	return addSignature(all, without(redacted(v, all, nil), "signatures", "unsigned"), server, keyID, key), nil
+	return addSignature(all, signable(v, all), server, keyID, key), nil
 }
 
 // Verify checks one signature of an event, over its redacted form.
@@ -54,7 +54,7 @@ func Verify(v *roomversion.Version, raw []byte, server, keyID string, pub ed2551
 	if err != nil {
 		return err
 	}
-	return verify(pub, without(redacted(v, all, nil), "signatures", "unsigned"), sig, server, keyID)
+	return verify(pub, signable(v, all), sig, server, keyID)
 }
 
 // AddSignature adds to an event the signature that another server made of it:
@@ -166,18 +166,76 @@ func addSignature(all members, message []byte, server, keyID string, key ed25519
 	return withSignature(all, server, keyID, base64.RawStdEncoding.EncodeToString(ed25519.Sign(key, message)))
 }
 
+// signable is what the signatures of an event cover: what redaction leaves of it.
+func signable(v *roomversion.Version, all members) []byte {
+	var kept [16]canonicaljson.Member
+	return without(redacted(v, all, kept[:0]), "signatures", "unsigned")
+}
+
 // withSignature writes all with a signature beside the others that it has.
 func withSignature(all members, server, keyID, sig string) []byte {
-	var servers, keys members
-	for name, value := range canonicaljson.Fields(find(all, "signatures")) {
-		servers = append(servers, canonicaljson.Member{Key: name, Value: value})
+	size := len(`{"signatures":{"":{"":""}},}`) + len(server) + len(keyID) + len(sig)
+	for i := range all {
+		size += len(all[i].Key) + len(all[i].Value) + len(`"":,`)
 	}
-	for name, value := range canonicaljson.Fields(find(servers, server)) {
-		keys = append(keys, canonicaljson.Member{Key: name, Value: value})
+	dst := append(make([]byte, 0, size), '{')
+	at := 0
+	for ; at < len(all) && all[at].Key < "signatures"; at++ {
+		dst = appendMember(dst, all[at].Key, all[at].Value)
 	}
-	keys = set(keys, keyID, canonicaljson.AppendString(nil, sig))
-	servers = set(servers, server, canonicaljson.AppendObject(nil, keys))
-	return without(set(all, "signatures", canonicaljson.AppendObject(nil, servers)))
+	var old []byte
+	if at < len(all) && all[at].Key == "signatures" {
+		old = all[at].Value
+		at++
+	}
+	dst = appendKey(dst, "signatures")
+	dst = appendSignature(dst, old, server, keyID, sig)
+	for ; at < len(all); at++ {
+		dst = appendMember(dst, all[at].Key, all[at].Value)
+	}
+	return append(dst, '}')
+}
+
+// appendSignature writes the value of signatures with one more in its place, by
+// server and key.
+func appendSignature(dst, old []byte, path ...string) []byte {
+	if len(path) == 1 {
+		return canonicaljson.AppendString(dst, path[0])
+	}
+	key, written := path[0], false
+	dst = append(dst, '{')
+	for name, value := range canonicaljson.Fields(old) {
+		if !written && name >= key {
+			var inner []byte
+			if name == key {
+				inner = value
+			}
+			dst = appendSignature(appendKey(dst, key), inner, path[1:]...)
+			written = true
+		}
+		if name != key {
+			dst = appendMember(dst, name, value)
+		}
+	}
+	if !written {
+		dst = appendSignature(appendKey(dst, key), nil, path[1:]...)
+	}
+	return append(dst, '}')
+}
+
+// appendKey begins a member of the object that dst ends in.
+func appendKey(dst []byte, key string) []byte {
+	if dst[len(dst)-1] != '{' {
+		dst = append(dst, ',')
+	}
+	return append(canonicaljson.AppendString(dst, key), ':')
+}
+
+func appendMember(dst []byte, key string, value []byte) []byte {
+	if value == nil {
+		return dst
+	}
+	return append(appendKey(dst, key), value...)
 }
 
 // set returns the members with one replaced or added, in canonical order.
