@@ -370,6 +370,26 @@ func TestThirdPartyInvite(t *testing.T) {
 	})
 }
 
+// The signatures and the keys are both chosen by others, so the pairs that are
+// tried are bounded. Nobody but an attacker comes near the bound.
+func TestThirdPartyInviteTriesABoundedNumberOfKeys(t *testing.T) {
+	pub, key, _ := ed25519.GenerateKey(nil)
+	other, _, _ := ed25519.GenerateKey(nil)
+	raw, err := pdu.SignJSON([]byte(`{"mxid":"@carol:c.org","token":"tok"}`), "id.org", "ed25519:0", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	every(t, all, func(r *room) {
+		r.member(bob, "join")
+		for tries, rule := range map[int]string{64: "", 65: r.sub(3) + ".1.8"} {
+			keys := strings.Repeat(fmt.Sprintf(`{"public_key":%q},`, base64.RawStdEncoding.EncodeToString(other)), tries-1)
+			keys += fmt.Sprintf(`{"public_key":%q}`, base64.RawStdEncoding.EncodeToString(pub))
+			r.set("m.room.third_party_invite", "tok", bob, `{"public_keys":[`+keys+`]}`)
+			r.wantMember(bob, carol, `{"membership":"invite","third_party_invite":{"signed":`+string(raw)+`}}`, rule)
+		}
+	})
+}
+
 func TestLeaveAndKick(t *testing.T) {
 	every(t, all, func(r *room) {
 		r.levels(`{"users":{"@bob:b.org":50,"@dave:a.org":50},"ban":60}`).member(bob, "join").member(carol, "join").member(dave, "join")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -187,6 +188,115 @@ func BenchmarkEncodeUnsorted(b *testing.B) {
 	for b.Loop() {
 		if _, err := canonicaljson.Encode(raw, canonicaljson.Strict); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestNumbersInEachMode(t *testing.T) {
+	const refused = ""
+	for _, test := range []struct{ in, strict, lenient string }{
+		{`0`, `0`, `0`},
+		{`-1`, `-1`, `-1`},
+		{`9007199254740991`, `9007199254740991`, `9007199254740991`},
+		{`-9007199254740991`, `-9007199254740991`, `-9007199254740991`},
+		{`9007199254740992`, refused, `9007199254740992`},
+		{`-9007199254740992`, refused, `-9007199254740992`},
+		{`9223372036854775808`, refused, `9223372036854775808`},
+		{`-0`, refused, `0`},
+		{`-0.0`, refused, `-0.0`},
+		{`0.0`, refused, `0.0`},
+		{`1.0`, refused, `1.0`},
+		{`1.10`, refused, `1.1`},
+		{`1e3`, refused, `1000`},
+		{`1E+3`, refused, `1000`},
+		{`-1.5e1`, refused, `-15`},
+		{`1e-2`, refused, `0.01`},
+		{`1e15`, refused, `1000000000000000`},
+		{`9007199254740991e0`, refused, `9007199254740991`},
+		{`1e16`, refused, `1e+16`}, // beyond what an integer may be
+		{`1e-7`, refused, `1e-07`},
+		{`0.1e1`, refused, `1`},
+		{`1e400`, refused, refused},
+		{`-1e400`, refused, refused},
+		{`00`, refused, refused},
+		{`-01`, refused, refused},
+		{`1.`, refused, refused},
+		{`.1`, refused, refused},
+		{`+1`, refused, refused},
+		{`0x1`, refused, refused},
+		{`1e`, refused, refused},
+		{`--1`, refused, refused},
+		{`NaN`, refused, refused},
+		{`Infinity`, refused, refused},
+	} {
+		for mode, want := range map[canonicaljson.Mode]string{canonicaljson.Strict: test.strict, canonicaljson.Lenient: test.lenient} {
+			got, err := canonicaljson.Encode([]byte(`{"n":`+test.in+`}`), mode)
+			if want == refused {
+				if err == nil {
+					t.Errorf("mode %d takes %s as %s", mode, test.in, got)
+				}
+				continue
+			}
+			if err != nil || string(got) != `{"n":`+want+`}` {
+				t.Errorf("mode %d: %s is %s, %v", mode, test.in, got, err)
+			}
+		}
+	}
+}
+
+func TestIntegersAreReadInTheirCanonicalForm(t *testing.T) {
+	for in, want := range map[string]int64{`0`: 0, `-0`: 0, `12`: 12, ` 12 `: 12, `1e3`: 1000, `-1.5E1`: -15, `9223372036854775807`: 1<<63 - 1} {
+		if n, ok := canonicaljson.Int([]byte(in)); !ok || n != want {
+			t.Errorf("%s is %d, %v", in, n, ok)
+		}
+	}
+	for _, in := range []string{``, `"1"`, `1.0`, `1.5`, `1e-1`, `1e17`, `9223372036854775808`, `null`, `true`, `+1`, `[1]`, `e`, `{"e":1}`} {
+		if n, ok := canonicaljson.Int([]byte(in)); ok {
+			t.Errorf("%s is %d", in, n)
+		}
+	}
+}
+
+func TestNestingHasABound(t *testing.T) {
+	for _, form := range [][3]string{{"[", "[]", "]"}, {`{"a":`, "{}", "}"}} {
+		nested := func(depth int) []byte {
+			return []byte(strings.Repeat(form[0], depth-1) + form[1] + strings.Repeat(form[2], depth-1))
+		}
+		if _, err := canonicaljson.Encode(nested(canonicaljson.MaxDepth), canonicaljson.Strict); err != nil {
+			t.Errorf("%s at the bound: %v", form[1], err)
+		}
+		if _, err := canonicaljson.Encode(nested(canonicaljson.MaxDepth+1), canonicaljson.Strict); err == nil {
+			t.Errorf("%s goes beyond the bound", form[1])
+		}
+	}
+}
+
+// Every character stays itself, except those that JSON has to escape, which have
+// their shortest form: of the line separators that some writers escape, too.
+func TestCharactersStayThemselves(t *testing.T) {
+	for r := rune(0); r <= 0x10FFFF; r++ {
+		if r == 0xD800 {
+			r = 0xE000
+		}
+		if r > 0x3000 && r%97 != 0 && r < 0x10FF00 {
+			continue
+		}
+		raw, err := json.Marshal(string(r)) // escapes more than it has to
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := canonicaljson.Encode(raw, canonicaljson.Strict)
+		want := string(r)
+		switch {
+		case r == '"' || r == '\\':
+			want = `\` + want
+		case strings.ContainsRune("\b\f\n\r\t", r):
+			want = `\` + string("btnvfr"[r-'\b'])
+		case r < 0x20:
+			want = fmt.Sprintf(`\u%04x`, r)
+		}
+		if err != nil || string(got) != `"`+want+`"` {
+			t.Fatalf("%U: %q, %v", r, got, err)
 		}
 	}
 }

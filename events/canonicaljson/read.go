@@ -93,7 +93,7 @@ func String(value []byte) (s string, ok bool) {
 // of an integer (1e3 is 1000, but 1.0 stays 1.0) or does not fit an int64.
 func Int(value []byte) (n int64, ok bool) {
 	value = bytes.TrimSpace(value)
-	if len(value) == 0 || value[0] == '+' {
+	if len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
 		return 0, false
 	}
 	if bytes.ContainsAny(value, "eE") && json.Valid(value) {

@@ -71,7 +71,7 @@ func TestNumbersMeanTheSameWhenTheEventIsLoaded(t *testing.T) {
 			t.Errorf("depth %s: parsed %d, loaded %+v, %v", number, p.Depth, l, err)
 		}
 	}
-	for _, number := range []string{"1.0", "1.5", "1e-1", "1e300", "9223372036854775808", "-1", "-1e3"} {
+	for _, number := range []string{"1.0", "1.5", "1e-1", "1e300", "9223372036854775808", "-1", "-1e3", "true", "null", "{}"} {
 		raw := bytes.Replace(e.JSON(), []byte(`"depth":12`), []byte(`"depth":`+number), 1)
 		if _, err := pdu.Parse(v, raw); !errors.Is(err, pdu.ErrBadEvent) {
 			t.Errorf("depth %s: %v", number, err)
