@@ -2,10 +2,10 @@ package auth
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"strings"
 
 	"github.com/virga-im/virga/events/canonicaljson"
+	"github.com/virga-im/virga/events/pdu"
 )
 
 // signedOf reads content.third_party_invite.signed; nil when there is none.
@@ -46,7 +46,7 @@ func signaturesOf(value []byte) (all [][]byte) {
 			if !ok || !strings.HasPrefix(keyID, "ed25519:") {
 				continue
 			}
-			if b, ok := decodeBase64(text); ok && len(b) == ed25519.SignatureSize {
+			if b, err := pdu.DecodeBase64(text); err == nil && len(b) == ed25519.SignatureSize {
 				all = append(all, b)
 			}
 		}
@@ -74,7 +74,7 @@ func (c *Content) addPublicKey(value []byte) {
 	if !ok {
 		return
 	}
-	if b, ok := decodeBase64(text); ok && len(b) == ed25519.PublicKeySize {
+	if b, err := pdu.DecodeBase64(text); err == nil && len(b) == ed25519.PublicKeySize {
 		c.PublicKeys = append(c.PublicKeys, b)
 	}
 }
@@ -97,12 +97,4 @@ func (s *Signed) signedByAny(keys [][]byte) bool {
 		}
 	}
 	return false
-}
-
-var toStandard = strings.NewReplacer("-", "+", "_", "/")
-
-// decodeBase64 accepts standard and URL-safe base64, padded or not.
-func decodeBase64(s string) ([]byte, bool) {
-	b, err := base64.RawStdEncoding.DecodeString(toStandard.Replace(strings.TrimRight(s, "=")))
-	return b, err == nil
 }
