@@ -13,7 +13,7 @@ func (c *checker) checkCreate() error {
 	switch {
 	case e.PrevEvents > 0:
 		return c.malformed(createHasPrev, "a create event has no previous events")
-	case c.v.HashRoomIDs && (e.ID != "" || e.Room != "") && e.Room != id.RoomOfCreate(e.ID):
+	case c.v.HashRoomIDs && e.Room != id.RoomOfCreate(e.ID): // both are empty before the event is built
 		return c.malformed(createRoom, "a create event has no room id of its own")
 	case !c.v.HashRoomIDs && id.Server(e.Room) != id.Server(e.Sender):
 		return c.malformed(createRoom, "the room id belongs to another server than the creator")

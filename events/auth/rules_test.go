@@ -172,6 +172,10 @@ func TestRedactionRuleOfVersions1And2(t *testing.T) {
 		if p.MayRedact(bob, carol) || !p.MayRedact(bob, "@other:b.org") || !p.MayRedact(alice, carol) {
 			t.Error("MayRedact is wrong")
 		}
+		r.levels(`{"users":{"@bob:b.org":50}}`)
+		if p := auth.Levels(r.v, r.state); !p.MayRedact(bob, carol) {
+			t.Error("the redact level is not enough to redact")
+		}
 	})
 }
 
