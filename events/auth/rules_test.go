@@ -211,6 +211,15 @@ func TestPowerLevelDefaults(t *testing.T) {
 	})
 }
 
+func TestCanSendAtTheLevelItself(t *testing.T) {
+	every(t, all, func(r *room) {
+		p := auth.Levels(r.v, r.levels(`{"users":{"@bob:b.org":9},"events":{"at":9,"above":10}}`).state)
+		if !p.CanSend(bob, "at", true) || p.CanSend(bob, "above", true) || p.CanSend(carol, "at", true) {
+			t.Errorf("version %s: CanSend is wrong", r.v.ID)
+		}
+	})
+}
+
 func TestAuthEventsSelection(t *testing.T) {
 	every(t, all, func(r *room) {
 		r.joinRule("public").levels(`{}`).member(bob, "join").member(carol, "join")
