@@ -51,6 +51,16 @@ func TestAHashIsPartOfTheFormat(t *testing.T) {
 	}
 }
 
+func TestHashThatIsNoneIsWrong(t *testing.T) {
+	for _, v := range roomversion.All() {
+		for _, hashes := range []string{`{}`, `{"sha256":1}`, `{"sha256":""}`, `{"sha256":"!"}`, `{"sha256":"AAAA"}`, `{"sha512":"AAAA"}`, `[]`, `null`} {
+			if ok, err := pdu.CheckHash(v, []byte(`{"content":{},"hashes":`+hashes+`,"type":"m.x"}`)); ok || err != nil {
+				t.Errorf("version %s: hashes %s: %v, %v", v.ID, hashes, ok, err)
+			}
+		}
+	}
+}
+
 // What Parse took, Load takes too, and sees the same.
 func TestNumbersMeanTheSameWhenTheEventIsLoaded(t *testing.T) {
 	v := version(t, "5")
