@@ -89,6 +89,64 @@ func TestNumbersMeanTheSameWhenTheEventIsLoaded(t *testing.T) {
 	}
 }
 
+func TestFieldsOf255BytesAreWithinTheLimit(t *testing.T) {
+	for _, v := range roomversion.All() {
+		b := message(v)
+		b.Type, b.StateKey, b.Sender = strings.Repeat("t", 255), ptr(strings.Repeat("k", 255)), "@"+strings.Repeat("s", 242)+":example.org"
+		e, err := b.Build(v, "example.org", "ed25519:1", specKey(t))
+		if err != nil {
+			t.Errorf("version %s: %v", v.ID, err)
+			continue
+		}
+		if p, err := pdu.Parse(v, e.JSON()); err != nil || p.Overlong() != "" {
+			t.Errorf("version %s: %v", v.ID, err)
+		}
+	}
+}
+
+func TestReferencesHaveTheFormOfTheVersion(t *testing.T) {
+	for _, v := range roomversion.All() {
+		b := message(v)
+		e, err := b.Build(v, "example.org", "ed25519:1", specKey(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range []string{"auth_events", "prev_events"} {
+			for form, pairs := range map[string]bool{
+				`["$a:b.org"]`: false, `[["$a:b.org",{"sha256":"x"}]]`: true, `[["$a:b.org",{}],["$c:d.org",{}]]`: true,
+			} {
+				if err := with(t, v, e, field, form); (err == nil) != (pairs == v.GivenEventIDs()) {
+					t.Errorf("version %s: %s %s: %v", v.ID, field, form, err)
+				}
+			}
+			if err := with(t, v, e, field, `[]`); err != nil {
+				t.Errorf("version %s: no %s: %v", v.ID, field, err)
+			}
+			for _, form := range []string{`null`, `{}`, `"$a:b.org"`, `[1]`, `[null]`, `[[]]`, `[["$a:b.org"]]`, `[["$a:b.org",{},{}]]`, `[[1,{}]]`, `[{"$a:b.org":{}}]`, `["a"]`, `[["a",{}]]`, `[""]`} {
+				if err := with(t, v, e, field, form); !errors.Is(err, pdu.ErrBadEvent) {
+					t.Errorf("version %s: %s %s: %v", v.ID, field, form, err)
+				}
+			}
+		}
+	}
+}
+
+// with parses an event with another value of a field.
+func with(t *testing.T, v *roomversion.Version, e *pdu.Event, field, value string) error {
+	t.Helper()
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(e.JSON(), &m); err != nil {
+		t.Fatal(err)
+	}
+	m[field] = json.RawMessage(value)
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pdu.Parse(v, raw)
+	return err
+}
+
 // Up to room version 10, servers used to count characters: such events are in
 // rooms, and those that follow them must be able to find them.
 func TestFieldsThatAreTooLongInBytesOnlyAreOverlong(t *testing.T) {
