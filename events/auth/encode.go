@@ -3,7 +3,7 @@ package auth
 import "encoding/binary"
 
 const (
-	encoding     = 1 // the first byte of an encoded View
+	encoding     = 2 // the first byte of an encoded View
 	flagState    = 1
 	flagRejected = 2
 )

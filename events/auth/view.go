@@ -30,6 +30,13 @@ type View struct {
 	Depth, OriginServerTS int64
 	AuthEvents            []string
 
+	// Generation is set by whoever stores the view: one more than the highest
+	// generation among the auth events, so that events with a generation have only
+	// events of lower generations in their auth chains. 0 is that it is not known,
+	// as it is not if that of an auth event is not. State resolution walks auth
+	// chains by it; nothing else depends on it.
+	Generation int64
+
 	// PrevEvents is how many there are, and OnlyPrev the one if it is one.
 	PrevEvents int
 	OnlyPrev   string
@@ -246,6 +253,7 @@ func (e *View) Encode() []byte {
 	w.text(e.StateKey)
 	w.number(e.Depth)
 	w.number(e.OriginServerTS)
+	w.number(e.Generation)
 	w.number(int64(e.PrevEvents))
 	w.text(e.OnlyPrev)
 	w.text(e.Redacts)
@@ -265,7 +273,7 @@ func Decode(b []byte) (*View, error) {
 	e := &View{State: b[1]&flagState != 0, Rejected: b[1]&flagRejected != 0}
 	r := reader{rest: b[2:]}
 	e.ID, e.Room, e.Type, e.Sender, e.StateKey = r.text(), r.text(), r.text(), r.text(), r.text()
-	e.Depth, e.OriginServerTS = r.number(), r.number()
+	e.Depth, e.OriginServerTS, e.Generation = r.number(), r.number(), r.number()
 	e.PrevEvents = int(r.number())
 	e.OnlyPrev, e.Redacts = r.text(), r.text()
 	if n := r.number(); n >= 0 && n <= int64(len(r.rest)) {

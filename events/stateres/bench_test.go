@@ -14,7 +14,7 @@ import (
 // the conflicted events is empty in these rooms; what it costs a store to know
 // that is not measured here.
 func conflictOf(base stateres.StateMap, keys []auth.Key, states ...stateres.StateMap) stateres.Conflict {
-	c := stateres.Conflict{AuthDifference: func() ([]string, error) { return nil, nil }}
+	c := stateres.Conflict{Younger: func([]string) ([]string, error) { return nil, nil }}
 	in := map[auth.Key]bool{}
 	for _, k := range keys {
 		in[k] = true

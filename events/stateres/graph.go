@@ -46,7 +46,8 @@ func (w *views) chain(from []string, visit func(id string) bool) error {
 // sought in the chain of the rest, which is read only if there are any. Events
 // that take part in the resolution anyway are not asked about. A store that can
 // tell by arithmetic gives Conflict.AuthDifference instead.
-func (w *views) authDifference(sets []StateMap, unconflicted StateMap) ([]string, error) {
+func (w *views) authDifference(c Conflict) ([]string, error) {
+	sets := c.Sets
 	count := make(map[string]int)
 	for _, set := range sets {
 		if err := w.chain(conflictedIDs([]StateMap{set}), func(id string) bool { count[id]++; return true }); err != nil {
@@ -61,7 +62,14 @@ func (w *views) authDifference(sets []StateMap, unconflicted StateMap) ([]string
 	if len(count) == 0 {
 		return nil, nil
 	}
-	rest := conflictedIDs([]StateMap{unconflicted})
+	var sought []string
+	for id := range count {
+		sought = append(sought, id)
+	}
+	rest, err := c.Younger(sought)
+	if err != nil {
+		return nil, err
+	}
 	if err := w.chain(rest, func(id string) bool { delete(count, id); return len(count) > 0 }); err != nil {
 		return nil, err
 	}

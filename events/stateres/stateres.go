@@ -47,10 +47,12 @@ type Conflict struct {
 	// Sets holds, for each state, the events at those keys on which the states
 	// do not agree. A key may be missing in some sets.
 	Sets []StateMap
-	// AuthDifference returns the events that are in the full auth chain of some
-	// of the states and not of all. It may leave out events that are in Sets, for
-	// they take part anyway. Room version 1 does not use it.
-	AuthDifference func() ([]string, error)
+	// Younger returns the events of the unconflicted state that became state after
+	// the first of the events in ids was known to the store. Only those can have
+	// one of ids in their auth chains, for an event is taken after its auth events
+	// are; the rest of the room is not looked at. It may return more, up to the
+	// whole unconflicted state. Room version 1 does not use it.
+	Younger func(ids []string) ([]string, error)
 }
 
 // MissingError is an event of a state, or of its auth difference, that Source
@@ -69,8 +71,8 @@ func Resolve(v *roomversion.Version, states []StateMap, source Source) (StateMap
 	c := Conflict{
 		Unconflicted: func(k auth.Key) string { return unconflicted[k] },
 		Sets:         sets,
-		AuthDifference: func() ([]string, error) {
-			return w.authDifference(sets, unconflicted)
+		Younger: func([]string) ([]string, error) {
+			return conflictedIDs([]StateMap{unconflicted}), nil
 		},
 	}
 	resolved, stats, err := resolve(v, c, w)

@@ -79,7 +79,7 @@ func (r *resolver) fullConflictedSet(c Conflict) ([]*auth.View, error) {
 	for _, id := range ids {
 		r.views.settled[id] = true
 	}
-	difference, err := c.AuthDifference()
+	difference, err := r.views.authDifference(c)
 	if err != nil {
 		return nil, err
 	}
