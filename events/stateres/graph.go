@@ -7,115 +7,62 @@ import (
 	"github.com/virga-im/virga/events/auth"
 )
 
-// chain walks the auth events of the events in from, level by level, one batch a
-// level, and calls visit once for each event reached, those in from excepted
-// unless another reaches them. visit says whether to go on. Auth events that are
-// not known end the walk there.
-func (w *views) chain(from []string, visit func(id string) bool) error {
-	seen := make(map[string]bool)
-	for len(from) > 0 {
-		if err := w.load(from); err != nil {
-			return err
-		}
-		var next []string
-		for _, id := range from {
-			e := w.known[id]
-			if e == nil {
-				continue
-			}
-			for _, a := range e.AuthEvents {
-				if seen[a] {
-					continue
-				}
-				seen[a] = true
-				if !visit(a) {
-					return nil
-				}
-				next = append(next, a)
-			}
-		}
-		from = next
+// citable reports whether other events may cite e as an auth event. Those that
+// cite anything else are rejected where they are received (rule 3.2 of room
+// version 12), and so are in no state and in no auth chain.
+func citable(e *auth.View) bool {
+	switch e.Type {
+	case "m.room.create", "m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.third_party_invite":
+		return e.State
 	}
-	return nil
-}
-
-// authDifference is ∪C − ∩C over the full auth chains C of the states.
-//
-// What the states agree on is in all of them, and so is its auth chain. So only
-// events in the chains of conflicted events can differ; those that do are then
-// sought in the chain of the rest, which is read only if there are any. Events
-// that take part in the resolution anyway are not asked about. A store that can
-// tell by arithmetic gives Conflict.AuthDifference instead.
-func (w *views) authDifference(c Conflict) ([]string, error) {
-	sets := c.Sets
-	count := make(map[string]int)
-	for _, set := range sets {
-		if err := w.chain(conflictedIDs([]StateMap{set}), func(id string) bool { count[id]++; return true }); err != nil {
-			return nil, err
-		}
-	}
-	for id, n := range count {
-		if n == len(sets) || w.settled[id] {
-			delete(count, id)
-		}
-	}
-	if len(count) == 0 {
-		return nil, nil
-	}
-	var sought []string
-	for id := range count {
-		sought = append(sought, id)
-	}
-	rest, err := c.Younger(sought)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.chain(rest, func(id string) bool { delete(count, id); return len(count) > 0 }); err != nil {
-		return nil, err
-	}
-	difference := make([]string, 0, len(count))
-	for id := range count {
-		difference = append(difference, id)
-	}
-	slices.Sort(difference)
-	return difference, nil
+	return false
 }
 
 // subgraph is the conflicted state subgraph of room version 12: the events on
 // paths between conflicted events, which are those that are an ancestor of one,
-// or one, and a descendant of one, or one. Two passes, each linear in the auth
-// chain, however many paths there are.
-func (w *views) subgraph(conflicted []string) ([]string, error) {
-	ancestors := slices.Clone(conflicted)
-	in := make(map[string]bool, len(conflicted))
-	for _, id := range conflicted {
-		in[id] = true
-	}
-	err := w.chain(conflicted, func(id string) bool {
-		if !in[id] {
-			in[id] = true
-			ancestors = append(ancestors, id)
+// or one, and a descendant of one, or one. Two passes, each linear in the part of
+// the auth chains that has generations above the lowest conflicted event,
+// however many paths there are.
+func (w *views) subgraph(conflicted []*auth.View) ([]string, error) {
+	lowest := int64(unplaced)
+	found := make([]string, 0, len(conflicted))
+	seen := make(map[string]bool, len(conflicted))
+	for _, e := range conflicted {
+		seen[e.ID] = true
+		found = append(found, e.ID)
+		if citable(e) {
+			lowest = min(lowest, e.Generation)
 		}
-		return true
-	})
-	if err != nil {
-		return nil, err
 	}
-	citedBy := make(map[string][]string, len(ancestors))
-	for _, id := range ancestors {
-		if e := w.known[id]; e != nil {
+	citedBy := make(map[string][]string)
+	for level := found; len(level) > 0; {
+		if err := w.load(level); err != nil {
+			return nil, err
+		}
+		var next []string
+		for _, id := range level {
+			e := w.known[id]
+			if e == nil || e.Generation > 0 && e.Generation <= lowest {
+				continue // nothing that is conflicted is behind it
+			}
 			for _, a := range e.AuthEvents {
+				w.stats.Steps++
 				citedBy[a] = append(citedBy[a], id)
+				if !seen[a] {
+					seen[a] = true
+					next = append(next, a)
+				}
 			}
 		}
+		level = next
 	}
-	reached := make(map[string]bool, len(ancestors))
-	for _, id := range conflicted {
+	reached := make(map[string]bool, len(conflicted))
+	for _, id := range found {
 		reached[id] = true
 	}
-	found := slices.Clone(conflicted)
 	for i := 0; i < len(found); i++ {
 		for _, id := range citedBy[found[i]] {
+			w.stats.Steps++
 			if !reached[id] {
 				reached[id] = true
 				found = append(found, id)
@@ -158,16 +105,23 @@ func (x *ranked) before(y *ranked) bool {
 	return x.ID < y.ID
 }
 
-type queue []*ranked
+// ready is the heap of events that wait for no other.
+type ready struct {
+	*views
+	events []*ranked
+}
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].before(q[j]) }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)        { *q = append(*q, x.(*ranked)) }
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	x := (*q)[last]
-	*q = (*q)[:last]
+func (q *ready) Len() int { return len(q.events) }
+func (q *ready) Less(i, j int) bool {
+	q.stats.Steps++
+	return q.events[i].before(q.events[j])
+}
+func (q *ready) Swap(i, j int) { q.events[i], q.events[j] = q.events[j], q.events[i] }
+func (q *ready) Push(x any)    { q.events = append(q.events, x.(*ranked)) }
+func (q *ready) Pop() any {
+	last := len(q.events) - 1
+	x := q.events[last]
+	q.events = q.events[:last]
 	return x
 }
 
@@ -178,37 +132,38 @@ func (q *queue) Pop() any {
 //
 // Events on a cycle, which only the chosen event ids of room versions 1 and 2
 // make possible, come last.
-func sortByPower(events []*auth.View, level func(*auth.View) int64) []*auth.View {
+func (r *resolver) sortByPower(events []*auth.View) []*auth.View {
 	nodes := make(map[string]*ranked, len(events))
 	for _, e := range events {
-		nodes[e.ID] = &ranked{View: e, level: level(e)}
+		nodes[e.ID] = &ranked{View: e, level: r.senderLevel(e)}
 	}
-	for _, n := range nodes {
+	q := ready{views: r.views}
+	for _, e := range events {
+		n := nodes[e.ID]
 		for _, a := range n.AuthEvents {
+			r.views.stats.Steps++
 			if cited := nodes[a]; cited != nil {
 				cited.citedBy = append(cited.citedBy, n)
 				n.waits++
 			}
 		}
-	}
-	var q queue
-	for _, n := range nodes {
 		if n.waits == 0 {
-			q = append(q, n)
+			q.events = append(q.events, n)
 		}
 	}
 	heap.Init(&q)
-	sorted := make([]*auth.View, 0, len(nodes))
+	sorted := make([]*auth.View, 0, len(events))
 	for q.Len() > 0 {
 		n := heap.Pop(&q).(*ranked)
 		sorted = append(sorted, n.View)
 		for _, m := range n.citedBy {
+			r.views.stats.Steps++
 			if m.waits--; m.waits == 0 {
 				heap.Push(&q, m)
 			}
 		}
 	}
-	if len(sorted) < len(nodes) {
+	if len(sorted) < len(events) {
 		var rest []*ranked
 		for _, n := range nodes {
 			if n.waits > 0 {
@@ -216,6 +171,7 @@ func sortByPower(events []*auth.View, level func(*auth.View) int64) []*auth.View
 			}
 		}
 		slices.SortFunc(rest, func(a, b *ranked) int {
+			r.views.stats.Steps++
 			if a.before(b) {
 				return -1
 			}

@@ -8,6 +8,47 @@
 // The answer depends on the states and the events alone: not on the order of
 // the states, nor on Go's order of maps.
 //
+// # Generations instead of a chain cover index (2026-11-25)
+//
+// The auth difference wants to know which events are behind one state and not
+// behind another. Synapse keeps an index for that: it covers each room's auth
+// events with chains, writes a row for each event and rows for the links between
+// chains, and answers by arithmetic on them. Here each view has its generation,
+// one more than the highest among its auth events, and the auth chains of the
+// conflicted events are walked from the highest generation down, with the set of
+// states that reach each event, until all states reach all that is left.
+//
+// For the walk: a generation is one number that the view of an event brings along
+// and that is known when the event is stored. There are no rows of an index and no
+// links to write in the same transaction, to keep through purges and backfill, or
+// to build anew when an event comes in late. Nothing is loaded for what the states
+// agree on; most conflicts are between events a few generations apart, and the
+// walk ends there. A store that has not set generations is slow and not wrong.
+//
+// What it costs: a walk reads what lies between the events in conflict, one batch
+// after the other for a chain. A conflict with an event that is older than n
+// changes of the power levels reads those n, where the index would read a few
+// rows. Who can make n large is who has the power to change power levels, or for
+// their own membership each member; it costs them n events, and is linear in n.
+// And the walk cannot tell whether an event that it found is behind the rest of
+// the state as well. That is looked up behind the event that replaced it, then
+// behind the state that is younger than it (Conflict.Younger), down to its
+// generation: in the worst case, after a fork that is as old as the room, this
+// reads the views of the whole state once.
+//
+// # A state event is in the full auth chain of its state (2026-11-25)
+//
+// The spec defines the full auth chain of a state as the union of the auth chains
+// of its events, and an event is not in its own auth chain. Synapse counts the
+// events of the state too, in both of its ways to compute the difference; tuwunel
+// follows the letter. It is not the same: of the conflicts in 24,000 random rooms,
+// one in 600 resolves to another state, in all versions from 2 on, because by the
+// letter events that all states agree on are replayed when not all have them
+// behind another event. Servers have to agree, most rooms are on Synapse, and it
+// is the cheaper of the two: so it is what Synapse does. As Synapse does, too, the
+// auth chain of a power event is followed within the full conflicted set only,
+// which makes a difference for one conflict in 40,000.
+//
 // https://spec.matrix.org/v1.19/server-server-api/#room-state-resolution
 package stateres
 
@@ -36,14 +77,21 @@ type Stats struct {
 	Conflicted int // keys in conflict
 	Loaded     int // views asked for
 	Batches    int // calls of Views
+	Keys       int // keys of the unconflicted state asked for
+	// Steps counts what is done in the innermost loops: links followed,
+	// comparisons made, entries read. It is what time is proportional to, and
+	// does not depend on the machine.
+	Steps int
 }
 
 // Conflict is what a resolution needs to know of the states. Resolve makes it
 // from whole maps; those who keep states in a form that can be compared without
 // reading them whole make it themselves.
 type Conflict struct {
-	// Unconflicted returns the event at a key that all states agree on, or "".
-	Unconflicted func(auth.Key) string
+	// Unconflicted returns the events at keys that all states agree on, in the
+	// order of keys, "" for keys that they do not agree on or do not have. No key
+	// is asked for twice within a resolution.
+	Unconflicted func(keys []auth.Key) ([]string, error)
 	// Sets holds, for each state, the events at those keys on which the states
 	// do not agree. A key may be missing in some sets.
 	Sets []StateMap
@@ -51,7 +99,8 @@ type Conflict struct {
 	// the first of the events in ids was known to the store. Only those can have
 	// one of ids in their auth chains, for an event is taken after its auth events
 	// are; the rest of the room is not looked at. It may return more, up to the
-	// whole unconflicted state. Room version 1 does not use it.
+	// whole unconflicted state. It is called at most once. Room version 1 does not
+	// use it.
 	Younger func(ids []string) ([]string, error)
 }
 
@@ -66,59 +115,51 @@ func Resolve(v *roomversion.Version, states []StateMap, source Source) (StateMap
 	if len(states) == 0 {
 		return StateMap{}, Stats{}, nil
 	}
-	w := newViews(source)
-	unconflicted, sets := separate(states, v.StateRes == roomversion.StateResV1)
-	c := Conflict{
-		Unconflicted: func(k auth.Key) string { return unconflicted[k] },
-		Sets:         sets,
-		Younger: func([]string) ([]string, error) {
-			return conflictedIDs([]StateMap{unconflicted}), nil
+	agreed, sets := separate(states, v.StateRes == roomversion.StateResV1)
+	resolved, stats, err := ResolveConflict(v, Conflict{
+		Unconflicted: func(keys []auth.Key) ([]string, error) {
+			ids := make([]string, len(keys))
+			for i, k := range keys {
+				ids[i] = agreed[k]
+			}
+			return ids, nil
 		},
+		Sets: sets,
+		// Maps do not tell the age of what is in them.
+		Younger: func([]string) ([]string, error) {
+			return slices.Collect(maps.Values(agreed)), nil
+		},
+	}, source)
+	for _, s := range states {
+		stats.Steps += len(s)
 	}
-	resolved, stats, err := resolve(v, c, w)
 	if err != nil {
 		return nil, stats, err
 	}
-	for k, id := range resolved {
-		if _, agreed := unconflicted[k]; !agreed {
-			unconflicted[k] = id
-		}
-	}
-	return unconflicted, stats, nil
+	maps.Copy(agreed, resolved)
+	return agreed, stats, nil
 }
 
-// ResolveConflict resolves the keys in conflict, and returns those keys alone.
+// ResolveConflict resolves the keys in conflict. The result are the events to be
+// applied to the unconflicted state, and none at its keys.
 func ResolveConflict(v *roomversion.Version, c Conflict, source Source) (StateMap, Stats, error) {
-	resolved, stats, err := resolve(v, c, newViews(source))
-	for k := range resolved {
-		if c.Unconflicted(k) != "" {
-			delete(resolved, k)
-		}
+	w := newViews(source, c)
+	r := &resolver{v: v, views: w, state: StateMap{}}
+	if w.stats.Conflicted == 0 {
+		return r.state, w.stats, nil
 	}
-	return resolved, stats, err
-}
-
-func resolve(v *roomversion.Version, c Conflict, w *views) (StateMap, Stats, error) {
-	r := &resolver{v: v, views: w, base: c.Unconflicted, state: StateMap{}}
-	keys := make(map[auth.Key]bool)
-	for _, set := range c.Sets {
-		for k := range set {
-			keys[k] = true
-		}
+	resolve := r.resolveV2
+	if v.StateRes == roomversion.StateResV1 {
+		resolve = r.resolveV1
 	}
-	var err error
-	if len(keys) > 0 {
-		if v.StateRes == roomversion.StateResV1 {
-			err = r.resolveV1(c.Sets)
-		} else {
-			err = r.resolveV2(c)
-		}
+	if err := resolve(c); err != nil {
+		return nil, w.stats, err
 	}
-	stats := Stats{Conflicted: len(keys), Loaded: w.loaded, Batches: w.batches}
-	if err != nil {
-		return nil, stats, err
+	if err := w.look(slices.Collect(maps.Keys(r.state))); err != nil {
+		return nil, w.stats, err
 	}
-	return r.state, stats, nil
+	maps.DeleteFunc(r.state, func(k auth.Key, _ string) bool { return w.base[k] != "" })
+	return r.state, w.stats, nil
 }
 
 // separate splits states into what they agree on and, for each, what they do
@@ -176,57 +217,4 @@ func conflictedIDs(sets []StateMap) []string {
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
-}
-
-// views loads views and keeps them for one resolution.
-type views struct {
-	source          Source
-	known           map[string]*auth.View // nil for events that are not known
-	settled         map[string]bool       // events of the full conflicted set, as far as it is found
-	loaded, batches int
-}
-
-func newViews(source Source) *views {
-	return &views{source: source, known: make(map[string]*auth.View)}
-}
-
-// load makes sure that views were asked for, in one batch.
-func (w *views) load(ids []string) error {
-	var missing []string
-	for _, id := range ids {
-		if _, asked := w.known[id]; !asked {
-			w.known[id] = nil
-			missing = append(missing, id)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	got, err := w.source.Views(missing)
-	if err != nil {
-		return fmt.Errorf("load auth views: %w", err)
-	}
-	if len(got) != len(missing) {
-		return fmt.Errorf("load auth views: asked for %d, got %d", len(missing), len(got))
-	}
-	for i, id := range missing {
-		w.known[id] = got[i]
-	}
-	w.loaded += len(missing)
-	w.batches++
-	return nil
-}
-
-// all loads events that must be known.
-func (w *views) all(ids []string) ([]*auth.View, error) {
-	if err := w.load(ids); err != nil {
-		return nil, err
-	}
-	out := make([]*auth.View, len(ids))
-	for i, id := range ids {
-		if out[i] = w.known[id]; out[i] == nil {
-			return nil, &MissingError{id}
-		}
-	}
-	return out, nil
 }

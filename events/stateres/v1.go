@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha1"
+	"maps"
 	"slices"
 
 	"github.com/virga-im/virga/events/auth"
@@ -15,9 +16,9 @@ import (
 // that the order of keys does not matter.
 //
 // https://spec.matrix.org/v1.19/rooms/v1/#state-resolution
-func (r *resolver) resolveV1(sets []StateMap) error {
+func (r *resolver) resolveV1(c Conflict) error {
 	byKey := make(map[auth.Key][]*auth.View)
-	events, err := r.views.all(conflictedIDs(sets))
+	events, err := r.views.all(conflictedIDs(c.Sets))
 	if err != nil {
 		return err
 	}
@@ -42,33 +43,14 @@ func (r *resolver) resolveV1(sets []StateMap) error {
 				delete(byKey, k)
 			}
 		}
-		r.apply(won)
+		maps.Copy(r.state, won)
 	}
 	won := StateMap{}
 	for k, candidates := range byKey {
 		won[k] = r.bestAllowed(candidates)
 	}
-	r.apply(won)
+	maps.Copy(r.state, won)
 	return nil
-}
-
-func (r *resolver) apply(won StateMap) {
-	for k, id := range won {
-		r.state[k] = id
-	}
-}
-
-// loadReads loads what checking the events will look up of the unconflicted state.
-func (r *resolver) loadReads(events []*auth.View) error {
-	var ids []string
-	for _, e := range events {
-		for _, k := range auth.Reads(r.v, e) {
-			if id := r.base(k); id != "" {
-				ids = append(ids, id)
-			}
-		}
-	}
-	return r.views.load(ids)
 }
 
 // resolvedOnly is the state R of version 1: there is no falling back to the

@@ -1,8 +1,6 @@
 package stateres
 
 import (
-	"cmp"
-	"math"
 	"slices"
 
 	"github.com/virga-im/virga/events/auth"
@@ -18,13 +16,13 @@ var (
 type resolver struct {
 	v     *roomversion.Version
 	views *views
-	base  func(auth.Key) string // the unconflicted state; "" for what is not in it
 	state StateMap
-	// fromEmpty: base is not seen by the auth checks (room version 12).
+	// fromEmpty: the auth checks do not see the unconflicted state (room version 12).
 	fromEmpty bool
 }
 
-// at returns the event at a key of the partially resolved state.
+// at returns the event at a key of the partially resolved state. The key must
+// have been looked up.
 func (r *resolver) at(k auth.Key) string {
 	if id, ok := r.state[k]; ok {
 		return id
@@ -32,7 +30,7 @@ func (r *resolver) at(k auth.Key) string {
 	if r.fromEmpty {
 		return ""
 	}
-	return r.base(k)
+	return r.views.base[k]
 }
 
 // resolveV2 is algorithm version 2, and with the conflicted state subgraph and
@@ -49,11 +47,16 @@ func (r *resolver) resolveV2(c Conflict) error {
 	if err := r.loadAuthEvents(powerful); err != nil {
 		return err
 	}
-	if err := r.check(sortByPower(powerful, r.senderLevel)); err != nil {
+	if err := r.check(r.sortByPower(powerful)); err != nil {
 		return err
 	}
 	if err := r.loadAuthEvents(rest); err != nil {
 		return err
+	}
+	if !r.fromEmpty {
+		if err := r.views.look([]auth.Key{levelsKey}); err != nil {
+			return err
+		}
 	}
 	rest, err = r.sortByMainline(rest, r.at(levelsKey))
 	if err != nil {
@@ -65,27 +68,30 @@ func (r *resolver) resolveV2(c Conflict) error {
 // fullConflictedSet is the union of conflicted state set, auth difference and,
 // in version 2.1, conflicted state subgraph; sorted by id.
 func (r *resolver) fullConflictedSet(c Conflict) ([]*auth.View, error) {
-	ids := conflictedIDs(c.Sets)
-	if _, err := r.views.all(ids); err != nil {
+	conflicted, err := r.views.all(conflictedIDs(c.Sets))
+	if err != nil {
 		return nil, err
 	}
+	ids := make([]string, 0, len(conflicted))
+	for _, e := range conflicted {
+		ids = append(ids, e.ID)
+	}
 	if r.v.StateRes == roomversion.StateResV21 {
-		var err error
-		if ids, err = r.views.subgraph(ids); err != nil {
+		if ids, err = r.views.subgraph(conflicted); err != nil {
 			return nil, err
 		}
 	}
-	r.views.settled = make(map[string]bool, len(ids))
+	in := make(map[string]bool, len(ids))
 	for _, id := range ids {
-		r.views.settled[id] = true
+		in[id] = true
 	}
-	difference, err := r.views.authDifference(c)
+	difference, err := r.views.authDifference(c, in)
 	if err != nil {
 		return nil, err
 	}
 	ids = append(ids, difference...)
 	slices.Sort(ids)
-	return r.views.all(slices.Compact(ids))
+	return r.views.all(ids)
 }
 
 // splitPower picks the power events of the full conflicted set and what of their
@@ -98,6 +104,7 @@ func (r *resolver) splitPower(full []*auth.View) (powerful, rest []*auth.View) {
 	}
 	var todo []string
 	pick := func(id string) {
+		r.views.stats.Steps++
 		if picked, ok := in[id]; ok && !picked {
 			in[id] = true
 			todo = append(todo, id)
@@ -153,6 +160,7 @@ func (r *resolver) cited(e *auth.View, k auth.Key) *auth.View {
 		return r.views.known[createOf(e)]
 	}
 	for _, id := range e.AuthEvents {
+		r.views.stats.Steps++
 		if a := r.views.known[id]; a != nil && a.Is(k.Type, k.StateKey) {
 			return a
 		}
@@ -165,21 +173,34 @@ func (r *resolver) senderLevel(e *auth.View) int64 {
 	return auth.LevelsOf(r.v, r.cited(e, createKey), r.cited(e, levelsKey)).UserLevel(e.Sender)
 }
 
+// loadReads loads what checking the events will look up of the state.
+func (r *resolver) loadReads(events []*auth.View) error {
+	var keys []auth.Key
+	for _, e := range events {
+		keys = append(keys, auth.Reads(r.v, e)...)
+	}
+	if !r.fromEmpty {
+		if err := r.views.look(keys); err != nil {
+			return err
+		}
+	}
+	var ids []string
+	for _, k := range keys {
+		if id := r.at(k); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return r.views.load(ids)
+}
+
 // check is the iterative auth checks: each event is applied to the state if the
 // rules allow it there.
 func (r *resolver) check(events []*auth.View) error {
-	var ids []string
-	for _, e := range events {
-		for _, k := range auth.Reads(r.v, e) {
-			if id := r.at(k); id != "" {
-				ids = append(ids, id)
-			}
-		}
-	}
-	if err := r.views.load(ids); err != nil {
+	if err := r.loadReads(events); err != nil {
 		return err
 	}
 	for _, e := range events {
+		r.views.stats.Steps++
 		if e.State && auth.Check(r.v, e, &lookup{r, e}) == nil {
 			r.state[e.Key()] = e.ID
 		}
@@ -206,85 +227,4 @@ func (l *lookup) Lookup(k auth.Key) *auth.View {
 		return a
 	}
 	return nil
-}
-
-// beyond is the mainline position of events whose power levels do not come from
-// the mainline.
-const beyond = math.MaxInt
-
-// sortByMainline is the mainline ordering based on the power levels event from,
-// which may be "".
-func (r *resolver) sortByMainline(events []*auth.View, from string) ([]*auth.View, error) {
-	position := make(map[string]int) // of a power levels event: its own, or that of the nearest one behind it
-	for i, id := 0, from; id != ""; i++ {
-		if _, cycle := position[id]; cycle {
-			break
-		}
-		position[id] = i
-		next, err := r.levelsBehind(id)
-		if err != nil {
-			return nil, err
-		}
-		id = next
-	}
-	type placed struct {
-		*auth.View
-		at int
-	}
-	order := make([]placed, 0, len(events))
-	for _, e := range events {
-		id := ""
-		if a := r.cited(e, levelsKey); a != nil {
-			id = a.ID
-		}
-		at := beyond
-		var path []string
-		for id != "" {
-			if p, ok := position[id]; ok {
-				at = p
-				break
-			}
-			position[id] = beyond // until the end of the path is known; also ends cycles
-			path = append(path, id)
-			next, err := r.levelsBehind(id)
-			if err != nil {
-				return nil, err
-			}
-			id = next
-		}
-		for _, id := range path {
-			position[id] = at
-		}
-		order = append(order, placed{e, at})
-	}
-	slices.SortFunc(order, func(x, y placed) int {
-		return cmp.Or(
-			cmp.Compare(y.at, x.at), // further back in the mainline is earlier
-			cmp.Compare(x.OriginServerTS, y.OriginServerTS),
-			cmp.Compare(x.ID, y.ID),
-		)
-	})
-	sorted := make([]*auth.View, len(order))
-	for i := range order {
-		sorted[i] = order[i].View
-	}
-	return sorted, nil
-}
-
-// levelsBehind returns the power levels event among the auth events of an event.
-func (r *resolver) levelsBehind(id string) (string, error) {
-	if err := r.views.load([]string{id}); err != nil {
-		return "", err
-	}
-	e := r.views.known[id]
-	if e == nil {
-		return "", nil
-	}
-	if err := r.views.load(e.AuthEvents); err != nil {
-		return "", err
-	}
-	if a := r.cited(e, levelsKey); a != nil {
-		return a.ID, nil
-	}
-	return "", nil
 }

@@ -214,7 +214,13 @@ func (r *Room) Conflict(states ...stateres.StateMap) stateres.Conflict {
 		delete(agreed, k)
 	}
 	c := stateres.Conflict{
-		Unconflicted: func(k auth.Key) string { return agreed[k] },
+		Unconflicted: func(keys []auth.Key) ([]string, error) {
+			ids := make([]string, len(keys))
+			for i, k := range keys {
+				ids[i] = agreed[k]
+			}
+			return ids, nil
+		},
 		Younger: func(ids []string) ([]string, error) {
 			return r.younger(agreed, ids), nil
 		},
