@@ -30,11 +30,11 @@ type polling struct {
 func (polling) Wake(context.Context, ...string) error { return nil }
 
 // Arm implements wake.Waiter.
-func (p polling) Arm(ctx context.Context, _ []string, until time.Time) (wake.Ticket, error) {
+func (p polling) Arm(ctx context.Context, w wake.Wait) (wake.Ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return pollTicket{p, until}, nil
+	return pollTicket{p, w.Until}, nil
 }
 
 type pollTicket struct {

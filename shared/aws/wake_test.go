@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/wake"
 	"github.com/virga-im/virga/shared/wake/waketest"
 )
 
@@ -18,7 +19,7 @@ func TestHoldInLambdaWaits(t *testing.T) {
 func TestHoldInLambdaLooksEverySecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		ticket, err := HoldInLambda(clock.System{}).Arm(t.Context(), []string{"key"}, start.Add(2500*time.Millisecond))
+		ticket, err := HoldInLambda(clock.System{}).Arm(t.Context(), wake.Wait{Keys: []string{"key"}, Until: start.Add(2500 * time.Millisecond)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,14 +39,14 @@ func (w waker) Wake(_ context.Context, keys ...string) error {
 }
 
 // Arm implements wake.Waiter.
-func (w waker) Arm(ctx context.Context, keys []string, until time.Time) (wake.Ticket, error) {
+func (w waker) Arm(ctx context.Context, wait wake.Wait) (wake.Ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if err := w.l.err(); err != nil {
 		return nil, err
 	}
-	t := &ticket{l: w.l, keys: append([]string(nil), keys...), until: until, woken: make(chan struct{})}
+	t := &ticket{l: w.l, keys: append([]string(nil), wait.Keys...), until: wait.Until, woken: make(chan struct{})}
 	ws := &w.l.waits
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

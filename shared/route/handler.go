@@ -12,6 +12,7 @@ import (
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/wake"
 )
 
 // Caller is who makes the request.
@@ -48,7 +49,7 @@ func (c Caller) Network() string {
 // Stream and Poll.
 type Handler interface {
 	// serve answers, or returns an error while nothing has been written yet.
-	serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error
+	serve(ctx context.Context, rt *Runtime, route *Route, c Caller, w http.ResponseWriter, r *http.Request) error
 	// Schema returns the types of request and response, nil if there is none.
 	Schema() (req, resp reflect.Type)
 }
@@ -77,7 +78,7 @@ func (h *handle[S, Req, Resp]) Schema() (reflect.Type, reflect.Type) {
 	return reflect.TypeFor[Req](), reflect.TypeFor[Resp]()
 }
 
-func (h *handle[S, Req, Resp]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+func (h *handle[S, Req, Resp]) serve(ctx context.Context, rt *Runtime, _ *Route, c Caller, w http.ResponseWriter, r *http.Request) error {
 	req := new(Req)
 	if err := decode(r, req); err != nil {
 		return err
@@ -102,7 +103,7 @@ type raw[S any] struct {
 
 func (h *raw[S]) Schema() (reflect.Type, reflect.Type) { return nil, nil }
 
-func (h *raw[S]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+func (h *raw[S]) serve(ctx context.Context, rt *Runtime, _ *Route, c Caller, w http.ResponseWriter, r *http.Request) error {
 	return h.fn(ctx, h.sel(rt.Server), c, w, r)
 }
 
@@ -120,7 +121,7 @@ type stream[S, Req any] struct {
 
 func (h *stream[S, Req]) Schema() (reflect.Type, reflect.Type) { return reflect.TypeFor[Req](), nil }
 
-func (h *stream[S, Req]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+func (h *stream[S, Req]) serve(ctx context.Context, rt *Runtime, _ *Route, c Caller, w http.ResponseWriter, r *http.Request) error {
 	req := new(Req)
 	if err := decode(r, req); err != nil {
 		return err
@@ -137,7 +138,10 @@ type Waits interface {
 
 // Poll is for requests that wait: look answers what there is now, and whether
 // that is worth answering before the time is up. Nothing else is needed; the
-// route layer arms, looks again, holds, and looks for the last time.
+// route layer arms, looks again, holds, and looks for the last time. Where the
+// client waits elsewhere the last look is another request (see hold.go), which
+// answers whatever there is: a client that was woken for something it filters out
+// gets an empty answer, and asks again.
 func Poll[S any, Req any, Resp any, P interface {
 	*Req
 	Waits
@@ -153,11 +157,13 @@ type poll[S, Req, Resp any, P interface {
 	look func(context.Context, *S, Caller, *Req) (*Resp, bool, error)
 }
 
+func (h *poll[S, Req, Resp, P]) polls() {}
+
 func (h *poll[S, Req, Resp, P]) Schema() (reflect.Type, reflect.Type) {
 	return reflect.TypeFor[Req](), reflect.TypeFor[Resp]()
 }
 
-func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, c Caller, w http.ResponseWriter, r *http.Request) error {
+func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *Route, c Caller, w http.ResponseWriter, r *http.Request) error {
 	req := new(Req)
 	if err := decode(r, req); err != nil {
 		return err
@@ -169,7 +175,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, c Caller
 	}
 	keys, timeout := P(req).Waits(c)
 	timeout = min(timeout, rt.MaxHold)
-	if ready || timeout <= 0 {
+	if ready || timeout <= 0 || route.finishes(r) {
 		return writeJSON(w, resp)
 	}
 	if rt.Limits != nil {
@@ -180,11 +186,13 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, c Caller
 		defer done()
 	}
 	until := rt.Clock.Now().Add(timeout)
-	ticket, err := rt.Waiter.Arm(ctx, keys, until)
+	back := route.ticket(r, until)
+	wait := wake.Wait{Keys: keys, Until: until, Here: back == ""}
+	armed, err := rt.Waiter.Arm(ctx, wait)
 	if err != nil {
 		return err
 	}
-	defer func() { ticket.Release() }()
+	defer func() { armed.Release() }()
 	for {
 		// Whatever was written before Arm is seen by this look, and whatever is
 		// written after it ends the Hold.
@@ -195,12 +203,12 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, c Caller
 		if ready || !rt.Clock.Now().Before(until) {
 			return writeJSON(w, resp)
 		}
-		out, err := ticket.Hold(ctx)
+		out, err := armed.Hold(ctx)
 		switch {
 		case err != nil:
 			return err
 		case out.Elsewhere != "":
-			http.Redirect(w, r, out.Elsewhere, http.StatusTemporaryRedirect)
+			sendAway(w, route.away(back, out.Elsewhere))
 			return nil
 		case !out.Woken:
 			resp, _, err = h.look(ctx, svc, c, req)
@@ -211,12 +219,12 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, c Caller
 		}
 		// A wake is a hint, and may concern something that this request filters
 		// out. Arm anew before looking, so that the next one counts.
-		next, err := rt.Waiter.Arm(ctx, keys, until)
+		next, err := rt.Waiter.Arm(ctx, wait)
 		if err != nil {
 			return err
 		}
-		ticket.Release()
-		ticket = next
+		armed.Release()
+		armed = next
 	}
 }
 

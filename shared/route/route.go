@@ -54,7 +54,8 @@ func (r Route) Method() string { m, _, _ := strings.Cut(r.Pattern, " "); return 
 func (r Route) Path() string { _, p, _ := strings.Cut(r.Pattern, " "); return p }
 
 // Patterns returns the pattern and its further spellings, all in ServeMux's
-// form. A path that ends in a slash matches only itself.
+// form: those of Also, and for a Poll the one that finishes a wait elsewhere. A
+// path that ends in a slash matches only itself.
 func (r Route) Patterns() []string {
 	all := []string{exact(r.Pattern)}
 	for _, a := range r.Also {
@@ -70,6 +71,9 @@ func (r Route) Patterns() []string {
 		default:
 			all = append(all, exact(a))
 		}
+	}
+	if r.Polls() {
+		all = append(all, r.finish())
 	}
 	return all
 }

@@ -187,12 +187,21 @@ func (rt *Runtime) serve(r *Route, rw http.ResponseWriter, req *http.Request) {
 	if c.UserID != "" {
 		attrs = append(attrs, slog.String("user_id", c.UserID))
 	}
+	if r.finishes(req) {
+		attrs = append(attrs, slog.String("after", "hold"))
+	}
 	rt.Log.LogAttrs(ctx, level, "request", attrs...)
 }
 
 func (rt *Runtime) answer(ctx context.Context, r *Route, c *Caller, w http.ResponseWriter, req *http.Request) error {
 	if rt.Limits != nil && r.Limit.perAddress() {
 		if err := rt.Limits.take(r.Limit, c.Network(), rt.Clock.Now()); err != nil {
+			return err
+		}
+	}
+	if r.finishes(req) {
+		var err error
+		if req, err = r.resume(req, rt.Clock.Now()); err != nil {
 			return err
 		}
 	}
@@ -215,7 +224,7 @@ func (rt *Runtime) answer(ctx context.Context, r *Route, c *Caller, w http.Respo
 			return err
 		}
 	}
-	return r.Handler.serve(ctx, rt, *c, w, req)
+	return r.Handler.serve(ctx, rt, r, *c, w, req)
 }
 
 // guarded makes a panic an error, so that one request or one batch cannot end

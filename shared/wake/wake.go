@@ -21,25 +21,38 @@ type Waker interface {
 
 // Waiter lets requests wait.
 type Waiter interface {
-	// Arm registers the caller under the keys until the given time at the
-	// latest. Wakes from now on end the Hold of the ticket, also those that
-	// happen before Hold begins.
-	Arm(ctx context.Context, keys []string, until time.Time) (Ticket, error)
+	// Arm registers the caller. Wakes from now on end the Hold of the ticket, or
+	// the wait in the place where it sends the client, also those that happen
+	// before that begins.
+	Arm(ctx context.Context, w Wait) (Ticket, error)
+}
+
+// Wait says who wants to wait, and for what.
+type Wait struct {
+	// Keys are what the caller is woken under.
+	Keys []string
+	// Until is when the wait ends at the latest.
+	Until time.Time
+	// Here keeps the wait in the Hold: the client cannot be sent anywhere.
+	Here bool
 }
 
 // Ticket is an armed wait. It is used by one goroutine.
 type Ticket interface {
 	// Hold waits until a wake, the end of the time, or the end of ctx. Where the
-	// request has to wait somewhere else, it returns at once with Elsewhere.
+	// client has to wait somewhere else, it returns at once with Elsewhere.
 	Hold(ctx context.Context) (Outcome, error)
-	// Release ends the registration. It is called exactly once, also after Hold.
+	// Release ends the registration, except that of a client which was sent
+	// elsewhere: its place keeps it until its wait is over. It is called exactly
+	// once, also after Hold.
 	Release()
 }
 
 // Outcome says how a Hold ended.
 type Outcome struct {
-	// Elsewhere is the relative URL where the client is sent to wait (307), or
-	// empty when the wait is over.
+	// Elsewhere names the place where the client is sent to wait, in letters,
+	// digits, '-' and '_'. It is empty when the wait is over, and always for a
+	// wait that has to be Here.
 	Elsewhere string
 	// Woken is false when the time was up.
 	Woken bool

@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"time"
 
 	"github.com/virga-im/virga/shared/wake"
 )
@@ -15,8 +14,8 @@ type waiter struct {
 	draining context.Context
 }
 
-func (w waiter) Arm(ctx context.Context, keys []string, until time.Time) (wake.Ticket, error) {
-	t, err := w.Waiter.Arm(ctx, keys, until)
+func (w waiter) Arm(ctx context.Context, wait wake.Wait) (wake.Ticket, error) {
+	t, err := w.Waiter.Arm(ctx, wait)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/wake"
 )
 
 // A client that waits when the process ends gets the answer of a wait that was
@@ -22,7 +23,7 @@ func TestDrainingEndsWaits(t *testing.T) {
 		w := waiter{db.Wake(), draining}
 		hold := func(ctx context.Context) (woken bool, took time.Duration, err error) {
 			begin := time.Now()
-			ticket, err := w.Arm(ctx, []string{"key"}, begin.Add(time.Minute))
+			ticket, err := w.Arm(ctx, wake.Wait{Keys: []string{"key"}, Until: begin.Add(time.Minute)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -17,24 +18,40 @@ import (
 // Harness is an implementation to be tested.
 type Harness struct {
 	wake.Service
-	// Elsewhere waits where a Hold sent the client, until that wait is over.
-	// It is nil for a service that never sends anybody elsewhere.
-	Elsewhere func(ctx context.Context, url string) (wake.Outcome, error)
+	// Elsewhere waits in the place where a Hold sent the client, until that wait
+	// is over. It is nil for a service that never sends anybody elsewhere.
+	Elsewhere func(ctx context.Context, place string) (wake.Outcome, error)
+
+	here bool // all waits have to be here
 }
 
 // hold is Hold, wherever it takes place.
 func (h Harness) hold(ctx context.Context, t wake.Ticket) (wake.Outcome, error) {
 	o, err := t.Hold(ctx)
-	if err == nil && o.Elsewhere != "" {
-		return h.Elsewhere(ctx, o.Elsewhere)
+	if err != nil || o.Elsewhere == "" {
+		return o, err
 	}
-	return o, err
+	if h.here || h.Elsewhere == nil || !places.MatchString(o.Elsewhere) {
+		return o, fmt.Errorf("the client is sent to %q", o.Elsewhere)
+	}
+	return h.Elsewhere(ctx, o.Elsewhere)
 }
+
+// places have names that are a segment of a path as they are.
+var places = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // Run tests the contract. open is called once and registers its own cleanup.
 // The context of the calls is ctx of the test, as the harness wants it.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	h := open(t)
+	run(t, h)
+	if h.Elsewhere != nil {
+		h.here = true
+		t.Run("Here", func(t *testing.T) { run(t, h) })
+	}
+}
+
+func run(t *testing.T, h Harness) {
 	for name, test := range map[string]func(*testing.T, Harness){
 		"EveryInterleaving": testEveryInterleaving,
 		"TimeUp":            testTimeUp,
@@ -49,7 +66,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 
 func arm(t *testing.T, h Harness, d time.Duration, keys ...string) wake.Ticket {
 	t.Helper()
-	ticket, err := h.Arm(t.Context(), keys, time.Now().Add(d))
+	ticket, err := h.Arm(t.Context(), wake.Wait{Keys: keys, Until: time.Now().Add(d), Here: h.here})
 	if err != nil {
 		t.Fatal(err)
 	}
