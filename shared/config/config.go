@@ -10,6 +10,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 	ClientListen string
 	// FederationListen is the address of its TLS listener; empty means none.
 	FederationListen string
+	// TrustedProxies are those whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 	// TLSCert and TLSKey are files; without them a self-signed pair is made.
 	TLSCert, TLSKey string
 

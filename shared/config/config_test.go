@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -52,6 +53,7 @@ func TestFileSpeaksSynapse(t *testing.T) {
 		"turn_user_lifetime":          86400000,
 		"presence":                    map[string]any{"enabled": false},
 		"trusted_key_servers":         []any{map[string]any{"server_name": "matrix.org"}},
+		"trusted_proxies":             []any{"127.0.0.1", "10.1.2.3/8", "::1"},
 	})})
 	want := Default()
 	want.ServerName, want.PublicBaseURL = "example.org", "https://matrix.example.org"
@@ -60,6 +62,7 @@ func TestFileSpeaksSynapse(t *testing.T) {
 	want.TURNURIs, want.TURNSharedSecret = []string{"turn:a.example.org?transport=udp", "turns:a.example.org"}, "t"
 	want.TURNUserLifetime = 24 * time.Hour
 	want.TrustedKeyServers = []string{"matrix.org"}
+	want.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	want.pending = c.pending
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("loaded %+v\nnot %+v", *c, want)
@@ -121,7 +124,11 @@ func TestMistakesAreExplained(t *testing.T) {
 		{args: "-data", want: "-help lists the flags"},
 		{args: "-no-such-flag", want: "-help lists the flags"},
 		{args: "serve", want: `"serve" is not a flag`},
-		{args: "-config f", file: map[string]any{"sever_name": "a", "listeners": []any{}}, want: "f: this version does not know listeners, sever_name"},
+		{args: "-trusted-proxies example.org", want: `"example.org" is not an address or network such as 127.0.0.1 or 10.0.0.0/8`},
+		{args: "-trusted-proxies 10.0.0.0/33", want: "is not an address or network"},
+		{args: "-config f", file: map[string]any{"sever_nam": "a", "database": "b"}, want: "f: this version does not know database, sever_nam (server_name?)"},
+		{args: "-config f", file: map[string]any{"listeners": []any{}}, want: "listeners (write client_listen, federation_listen and trusted_proxies)"},
+		{args: "-config f", file: map[string]any{"x_forwarded": true}, want: "x_forwarded (write trusted_proxies"},
 		{args: "-config f", file: map[string]any{"server_name": map[string]any{}}, want: "server_name: a text"},
 		{args: "-config f", file: map[string]any{"server_name": "a b"}, want: "server_name in f:"},
 		{args: "-config f", file: map[string]any{"registration": "open", "enable_registration": true}, want: "say the same"},

@@ -71,10 +71,7 @@ func Load(in Input) (*Config, error) {
 
 	c := Default()
 	for _, s := range settings {
-		key := s.key
-		if key == "" {
-			key = strings.ReplaceAll(s.flag, "-", "_")
-		}
+		key := s.word()
 		v, from := given[s.flag], "-"+s.flag
 		_, set := given[s.flag]
 		if e, ok := env(s.env()); ok && !set {
@@ -96,9 +93,50 @@ func Load(in Input) (*Config, error) {
 	}
 	if len(words) > 0 {
 		unknown := slices.Sorted(maps.Keys(words))
+		for i, word := range unknown {
+			unknown[i] += hint(word)
+		}
 		return nil, fmt.Errorf("%s: this version does not know %s", *file, strings.Join(unknown, ", "))
 	}
 	return &c, c.check()
+}
+
+// hint says what a key that nobody knows may have meant: what Synapse's listeners
+// are here, or a key that is written almost like it.
+func hint(word string) string {
+	switch word {
+	case "listeners":
+		return " (write client_listen, federation_listen and trusted_proxies)"
+	case "x_forwarded":
+		return " (write trusted_proxies, with the addresses of the proxies)"
+	}
+	for _, s := range settings {
+		if typos(word, s.word()) <= 2 {
+			return " (" + s.word() + "?)"
+		}
+	}
+	return ""
+}
+
+// typos counts the letters to add, drop or replace between two words.
+func typos(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // flatten turns a file into single values by key. It knows the few keys that

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -30,6 +31,14 @@ func (s setting) env() string {
 	return "VIRGA_" + strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))
 }
 
+// word is the setting's key in a file.
+func (s setting) word() string {
+	if s.key != "" {
+		return s.key
+	}
+	return strings.ReplaceAll(s.flag, "-", "_")
+}
+
 // settings is the one list of what can be decided.
 var settings = []setting{
 	{flag: "server-name", value: "name", usage: "the part after the colon of user ids, for good; localhost by default",
@@ -45,6 +54,8 @@ var settings = []setting{
 		set: func(c *Config, v string) error { c.ClientListen = v; return address(v) }},
 	{flag: "federation-listen", value: "address", usage: "address of the TLS listener, such as :8448; none by default",
 		set: func(c *Config, v string) error { c.FederationListen = v; return optional(v, address) }},
+	{flag: "trusted-proxies", value: "addresses", usage: "reverse proxies whose X-Forwarded-For says who the client is, such as 127.0.0.1,10.0.0.0/8; none by default",
+		set: func(c *Config, v string) (err error) { c.TrustedProxies, err = networks(v); return err }},
 	{flag: "tls-cert", key: "tls_certificate_path", value: "file", usage: "certificates of the TLS listener; self-signed by default",
 		set: func(c *Config, v string) error { c.TLSCert = v; return nil }},
 	{flag: "tls-key", key: "tls_private_key_path", value: "file", usage: "private key of the TLS listener",
@@ -145,6 +156,21 @@ func address(v string) error {
 		}
 	}
 	return fmt.Errorf("%q is not an address to listen on, such as 127.0.0.1:8008 or :8448", v)
+}
+
+// networks reads addresses and networks, such as 127.0.0.1 and 10.0.0.0/8.
+func networks(v string) (all []netip.Prefix, err error) {
+	for _, s := range list(v) {
+		p, err := netip.ParsePrefix(s)
+		if a, bad := netip.ParseAddr(s); bad == nil {
+			p, err = a.Prefix(a.BitLen())
+		}
+		if err != nil || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("%q is not an address or network such as 127.0.0.1 or 10.0.0.0/8", s)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 func turnURI(v string) error {

@@ -234,6 +234,40 @@ func TestMistakesEndTheStart(t *testing.T) {
 	}
 }
 
+// TestLimitsCountWhoIsBehindATrustedProxy guesses passwords from one machine.
+func TestLimitsCountWhoIsBehindATrustedProxy(t *testing.T) {
+	for _, tt := range []struct {
+		flags   []string
+		clients int // that X-Forwarded-For claims to be there
+		limited bool
+	}{
+		{nil, 1, true},
+		{nil, 40, true}, // anybody can write a header
+		{[]string{"-trusted-proxies", "192.0.2.1"}, 40, true},
+		{[]string{"-trusted-proxies", "192.0.2.1,127.0.0.0/8"}, 40, false},
+		{[]string{"-trusted-proxies", "127.0.0.1"}, 1, true},
+	} {
+		s := server.Start(t, append(tt.flags, "-rate-limits", "on")...)
+		limited := false
+		for i := range 40 {
+			req, err := http.NewRequest("POST", s.URL+"/_matrix/client/v3/login", strings.NewReader(`{"type":"m.login.token"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i%tt.clients))
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			limited = limited || resp.StatusCode == http.StatusTooManyRequests
+		}
+		if limited != tt.limited {
+			t.Errorf("%v and %d clients: limited is %v", tt.flags, tt.clients, limited)
+		}
+	}
+}
+
 func TestConfigurationFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "virga.yaml")
 	const yaml = "server_name: example.org\npublic_baseurl: https://matrix.example.org/\nturn_uris: [\"turn:a\"]\nturn_shared_secret: x\n"

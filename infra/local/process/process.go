@@ -113,7 +113,7 @@ func Open(o Options) (*Process, error) {
 	if o.Config.RateLimits {
 		p.rt.Limits = new(route.Limits)
 	}
-	p.Handler = route.Mux(p.rt, routes)
+	p.Handler = behindProxies(o.Config.TrustedProxies, route.Mux(p.rt, routes))
 
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
