@@ -64,6 +64,10 @@ func run(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	// The self-signed pair lies in the folder, which is ours only now.
+	if err := ls.secure(cfg); err != nil {
+		return errors.Join(err, p.Close())
+	}
 	server := &http.Server{
 		Handler:           thrifty(stop, p.Handler),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -95,7 +99,7 @@ func run(cfg *config.Config) error {
 }
 
 // listeners are the client listener and, if there is one, the federation
-// listener.
+// listener, which speaks TLS once it is secure.
 type listeners []net.Listener
 
 func (ls listeners) close() {
@@ -116,10 +120,10 @@ func listen(cfg *config.Config) (listeners, error) {
 	if cfg.FederationListen == "" {
 		return ls, nil
 	}
-	l, err := listenTLS(cfg)
+	l, err := net.Listen("tcp", cfg.FederationListen)
 	if err != nil {
 		ls.close()
-		return nil, err
+		return nil, fmt.Errorf("%w; -federation-listen chooses another address", err)
 	}
 	return append(ls, l), nil
 }
@@ -130,5 +134,9 @@ func readYAML(name string) (map[string]any, error) {
 		return nil, err
 	}
 	var tree map[string]any
-	return tree, yaml.Unmarshal(b, &tree)
+	err = yaml.Unmarshal(b, &tree)
+	if bad := new(yaml.TypeError); errors.As(err, &bad) {
+		return nil, errors.New("write keys and values, such as server_name: example.org")
+	}
+	return tree, err
 }

@@ -21,27 +21,28 @@ import (
 	"github.com/virga-im/virga/shared/config"
 )
 
-func listenTLS(cfg *config.Config) (net.Listener, error) {
+// secure makes the federation listener, if there is one, speak TLS.
+func (ls listeners) secure(cfg *config.Config) error {
+	if len(ls) < 2 {
+		return nil
+	}
 	certFile, keyFile := cfg.TLSCert, cfg.TLSKey
 	if certFile == "" {
 		certFile, keyFile = filepath.Join(cfg.Data, "tls.crt"), filepath.Join(cfg.Data, "tls.key")
 		if err := makePair(cfg.ServerName, certFile, keyFile); err != nil {
-			return nil, fmt.Errorf("make a self-signed certificate: %w", err)
+			return fmt.Errorf("make a self-signed certificate: %w", err)
 		}
 	}
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("load the certificate of the TLS listener: %w", err)
+		return fmt.Errorf("load the certificate of the TLS listener: %w", err)
 	}
-	l, err := net.Listen("tcp", cfg.FederationListen)
-	if err != nil {
-		return nil, fmt.Errorf("%w; -federation-listen chooses another address", err)
-	}
-	return tls.NewListener(l, &tls.Config{
+	ls[1] = tls.NewListener(ls[1], &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"http/1.1"},
-	}), nil
+	})
+	return nil
 }
 
 // makePair writes a self-signed pair for the server name, unless there is one

@@ -114,6 +114,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{args: "-client-listen localhost:99999", want: "is not an address to listen on"},
 		{args: "-rate-limits maybe", want: "neither on nor off"},
 		{args: "-tls-cert a.pem", want: "belong together"},
+		{args: "-tls-cert a.pem -tls-key a.key", want: "-tls-cert needs -federation-listen"},
 		{args: "-turn-uris turn:a", want: "-turn-uris needs -turn-shared-secret"},
 		{args: "-turn-uris http://a -turn-shared-secret s", want: "not a TURN URI"},
 		{args: "-public-baseurl example.org", want: "is not a URL"},

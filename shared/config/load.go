@@ -43,7 +43,7 @@ func Load(in Input) (*Config, error) {
 		}
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w; -help lists the flags", err)
+		return nil, fmt.Errorf("%w; %s-help lists the flags", err, meantFlag(err))
 	case flags.NArg() > 0:
 		return nil, fmt.Errorf("%q is not a flag; -help lists the flags", flags.Arg(0))
 	}
@@ -62,7 +62,7 @@ func Load(in Input) (*Config, error) {
 		}
 		tree, err := in.ReadFile(*file)
 		if err != nil {
-			return nil, fmt.Errorf("read the configuration: %w", err)
+			return nil, fmt.Errorf("read the configuration %s: %w", *file, err)
 		}
 		if words, err = flatten(tree); err != nil {
 			return nil, fmt.Errorf("%s: %w", *file, err)
@@ -113,6 +113,17 @@ func hint(word string) string {
 	for _, s := range settings {
 		if typos(word, s.word()) <= 2 {
 			return " (" + s.word() + "?)"
+		}
+	}
+	return ""
+}
+
+// meantFlag says which flag an error of an unknown one may be about.
+func meantFlag(err error) string {
+	_, name, _ := strings.Cut(err.Error(), "not defined: -")
+	for _, s := range settings {
+		if name != "" && typos(name, s.flag) <= 2 {
+			return "did you mean -" + s.flag + "? "
 		}
 	}
 	return ""
@@ -205,7 +216,7 @@ func writeUsage(w io.Writer) {
 		if s.pending {
 			note = " (no effect yet)"
 		}
-		fmt.Fprintf(w, "  -%s %s\n        %s%s\n", s.flag, s.value, s.usage, note)
+		fmt.Fprintf(w, "  %s\n        %s%s\n", strings.TrimSpace("-"+s.flag+" "+s.value), s.usage, note)
 	}
 	fmt.Fprint(w, "  -config file\n        a YAML file with the same words, such as server_name: example.org\n\n")
 	fmt.Fprint(w, "Each flag is also an environment variable: -server-name is VIRGA_SERVER_NAME.\n")

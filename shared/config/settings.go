@@ -115,6 +115,8 @@ func (c *Config) check() error {
 	switch {
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return fmt.Errorf("-tls-cert and -tls-key belong together: give both, or none for a self-signed pair")
+	case c.TLSCert != "" && c.FederationListen == "":
+		return fmt.Errorf("-tls-cert needs -federation-listen, the address of the TLS listener")
 	case len(c.TURNURIs) > 0 && c.TURNSharedSecret == "":
 		return fmt.Errorf("-turn-uris needs -turn-shared-secret, which the TURN servers must know too")
 	case c.RegistrationToken != "" && c.Registration != RegistrationToken:

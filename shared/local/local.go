@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -171,7 +172,10 @@ func (l *Local) openFolder() error {
 		return fmt.Errorf("create the data folder %s: %w", l.opt.Dir, err)
 	}
 	if l.lock, err = pebble.LockDirectory(l.opt.Dir, l.fs); err != nil {
-		return fmt.Errorf("the data folder %s is in use by another process: stop that one first, or choose another folder (%w)", l.opt.Dir, err)
+		if notOpened := new(fs.PathError); errors.As(err, &notOpened) {
+			return fmt.Errorf("open the data folder %s: %w", l.opt.Dir, err)
+		}
+		return fmt.Errorf("the data folder %s is in use by another process: stop that one first (%w)", l.opt.Dir, err)
 	}
 	opts := &pebble.Options{
 		FS:                          l.fs,

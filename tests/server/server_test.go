@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -65,6 +67,71 @@ func TestStopsWithinASecondAndStartsAgain(t *testing.T) {
 	s.Restart()
 	if code, _ := s.Get("/health"); code != http.StatusOK {
 		t.Errorf("health after a restart: %d", code)
+	}
+}
+
+// TestStoppingUnderLoadLosesNothing ends a server that is busy. What was
+// acknowledged is there afterwards, and no client is told that the server failed.
+func TestStoppingUnderLoadLosesNothing(t *testing.T) {
+	s := server.Start(t)
+	do := func(method, path, token, body string) (status int, answer map[string]any, err error) {
+		req, err := http.NewRequest(method, s.URL+"/_matrix/client/v3"+path, strings.NewReader(body))
+		if err != nil {
+			return 0, nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, nil, err
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, answer, json.NewDecoder(resp.Body).Decode(&answer)
+	}
+	must := func(method, path, token, body string) map[string]any {
+		t.Helper()
+		status, answer, err := do(method, path, token, body)
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("%s %s: %d %v, %v", method, path, status, answer, err)
+		}
+		return answer
+	}
+	token := must("POST", "/register", "", `{"username":"alice","password":"wonderland1","auth":{"type":"m.login.dummy"}}`)["access_token"].(string)
+	room := url.PathEscape(must("POST", "/createRoom", token, "{}")["room_id"].(string))
+
+	const senders = 8
+	acknowledged := [senders][]string{}
+	var busy, all sync.WaitGroup
+	for n := range senders {
+		busy.Add(1)
+		isBusy := sync.OnceFunc(busy.Done)
+		all.Go(func() {
+			defer isBusy()
+			for i := 0; ; i++ {
+				status, answer, err := do("PUT", fmt.Sprintf("/rooms/%s/send/m.room.message/%d-%d", room, n, i), token, `{"msgtype":"m.text","body":"busy"}`)
+				if i == 5 {
+					isBusy()
+				}
+				if err != nil {
+					return // the connection was closed
+				}
+				if status != http.StatusOK {
+					t.Errorf("a client was answered %d %v", status, answer)
+					return
+				}
+				acknowledged[n] = append(acknowledged[n], answer["event_id"].(string))
+			}
+		})
+	}
+	busy.Wait()
+	if took := s.Stop(); took > stopBudget && !server.RaceEnabled {
+		t.Errorf("SIGTERM took %s", took)
+	}
+	all.Wait()
+	s.Restart()
+	for _, events := range acknowledged {
+		for _, id := range events {
+			must("GET", "/rooms/"+room+"/event/"+url.PathEscape(id), token, "")
+		}
 	}
 }
 
@@ -213,6 +280,10 @@ func TestMistakesEndTheStart(t *testing.T) {
 	stopped := server.Start(t)
 	stopped.Stop()
 	given := stopped.Dir
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("just text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for args, want := range map[string]string{
 		"-server-name https://example.org":                           "is not a server name",
 		"-config /no/such/file.yaml":                                 "no such file",
@@ -220,6 +291,10 @@ func TestMistakesEndTheStart(t *testing.T) {
 		"-client-listen 127.0.0.1:0 -data " + s.Dir:                  "is in use by another process",
 		"-server-name other.example.org -data " + given:              "is that of the server name localhost, not of other.example.org",
 		"-federation-listen 127.0.0.1:0 -tls-cert /no -tls-key /key": "load the certificate",
+		"-federation-listen " + strings.TrimPrefix(s.URL, "http://"): "address already in use; -federation-listen chooses another address",
+		"-config " + text:   "write keys and values, such as server_name: example.org",
+		"-data " + text:     "not a directory; -data chooses another folder",
+		"-registraton open": "-registraton; did you mean -registration?",
 	} {
 		if !strings.Contains(args, "-data") {
 			args += " -data " + t.TempDir()
@@ -265,6 +340,55 @@ func TestLimitsCountWhoIsBehindATrustedProxy(t *testing.T) {
 		if limited != tt.limited {
 			t.Errorf("%v and %d clients: limited is %v", tt.flags, tt.clients, limited)
 		}
+	}
+}
+
+// A start that is refused leaves the folder as it is, also that of a server that
+// runs.
+func TestARefusedStartTouchesNothing(t *testing.T) {
+	s := server.Start(t, "-federation-listen", "127.0.0.1:0")
+	certificate := func() string {
+		b, err := os.ReadFile(filepath.Join(s.Dir, "tls.crt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	before := certificate()
+	refuse := func(flags ...string) {
+		t.Helper()
+		flags = append([]string{"-client-listen", "127.0.0.1:0", "-federation-listen", "127.0.0.1:0"}, flags...)
+		if out, err := server.Command(t, flags...).CombinedOutput(); err == nil {
+			t.Errorf("%v started:\n%s", flags, out)
+		}
+	}
+	refuse("-data", s.Dir, "-server-name", "other.example.org") // in use
+	s.Stop()
+	refuse("-data", s.Dir, "-server-name", "other.example.org")
+	if certificate() != before {
+		t.Error("the certificate is another one")
+	}
+	fresh := filepath.Join(t.TempDir(), "fresh")
+	s.Restart()
+	refuse("-data", fresh, "-client-listen", strings.TrimPrefix(s.URL, "http://"))
+	if _, err := os.Stat(fresh); err == nil {
+		t.Error("there is a folder for a server that never ran")
+	}
+}
+
+// Who may not write the folder is told so, and not that somebody else uses it.
+func TestAFolderOfAnotherUserIsNotInUse(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	s := server.Start(t)
+	s.Stop()
+	if err := os.Chmod(filepath.Join(s.Dir, "LOCK"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	out, err := server.Command(t, "-data", s.Dir, "-client-listen", "127.0.0.1:0").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "permission denied; -data chooses another folder") || strings.Contains(string(out), "in use") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

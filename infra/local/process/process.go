@@ -71,7 +71,7 @@ func Open(o Options) (*Process, error) {
 	}
 	db, err := local.Open(o.Store)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; -data chooses another folder", err)
 	}
 	if o.Store.FS == nil {
 		if err := claim(o.Store.Dir, o.Config.ServerName); err != nil {
