@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -49,23 +51,54 @@ type actor struct {
 	next int
 }
 
-// act does things until the list ends or the server is gone.
+// maxAsked is how often an actor asks a server that is alive for the same thing.
+// The weather fails a request in two, so nobody asks that often by chance.
+const maxAsked = 100
+
+// act does things until the list ends or the server is gone. A server that is
+// there and does not do what it is asked for is an error, and not for ever.
 func (a *actor) act() error {
+	asked := 0
 	for a.next < len(a.todo) {
 		switch err := a.todo[a.next](); {
 		case err == nil:
 			a.next++
+			asked = 0
 		case err != errDied:
 			return err
-		case a.w.dead():
-			return nil
+		case asked == maxAsked:
+			return fmt.Errorf("%s asked %d times for the thing %d of %d, of a server that is alive", a.name, asked, a.next+1, len(a.todo))
+		default:
+			asked++
+			if dead, err := a.w.dead(); dead || err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// dead reports whether the server was killed.
-func (w *world) dead() bool { return w.proc.Store.Settled(w.ctx) != nil }
+// dead reports whether the server was killed, once its workers have nothing to
+// do. It is an error if that takes longer than any weather.
+func (w *world) dead() (bool, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, 20*time.Second)
+	defer cancel()
+	err := w.proc.Store.Settled(ctx)
+	if ctx.Err() != nil {
+		return false, errors.New("the workers do not settle")
+	}
+	return err != nil, nil
+}
+
+func TestAServerThatDoesNothingEndsTheStory(t *testing.T) {
+	w := newWorld(t)
+	w.open(nil)
+	defer w.close()
+	a := &actor{client: w.client("alice"), todo: []func() error{func() error { return errDied }}}
+	if err := a.act(); err == nil {
+		t.Error("an actor gave up without a word")
+	}
+}
 
 // Two people send at once, one of them on two devices, a third comes and goes, a
 // fourth changes names, half of them at another process; the streams repeat and
@@ -169,14 +202,18 @@ func (w *world) chaos(t *testing.T, seed uint64) {
 		wg.Wait()
 		over.Store(true)
 		reading.Wait()
-		if w.proc.Store.Settled(w.ctx) != nil {
+		close(errs)
+		for err := range errs {
+			if err != nil {
+				t.Fatalf("%v; log:\n%s", err, w.log)
+			}
+		}
+		if dead, err := w.dead(); err != nil {
+			t.Fatalf("%v; log:\n%s", err, w.log)
+		} else if dead {
 			kills++
 		}
 		w.close()
-		close(errs)
-		for err := range errs {
-			w.ok(err)
-		}
 	}
 	w.edit = nil
 	w.open(nil)
