@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
@@ -17,9 +16,6 @@ import (
 var FansOut = grant.Of(grant.ReadTable("rooms"), userlog.Appends, grant.ReadTable("server"), grant.WriteTable("server"))
 
 func fanKey(room string) store.Key { return store.Key{Part: "FAN#" + room, Sort: "FAN"} }
-
-// fanWidth is how many logs are written at a time.
-const fanWidth = 16
 
 // Dispatch tells the members of rooms whose HEAD has changed. A change is only a
 // hint: what there is to do is the distance between the room's cursor and its
@@ -63,7 +59,7 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.tell(ctx, room, audience); err != nil {
+	if err := s.Log.MovedAll(ctx, room, audience); err != nil {
 		return err
 	}
 	w := store.Update(store.Server, fanKey(room)).Set("done", int64(head.Pos)).
@@ -75,8 +71,9 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 }
 
 // audience lists whom the positions in (from, to] concern, and up to where:
-// everybody who is in the room, and those whose membership changed meanwhile, up
-// to their own last change.
+// those whose own membership event is among them, up to that, and the active
+// ones of those who are in the room. The others learn of it when they wake: who
+// is active is read after HEAD, see userlog.Activity.
 func (s *Service) audience(ctx context.Context, room string, from, to timeline.Pos) (map[string]timeline.Pos, error) {
 	audience := map[string]timeline.Pos{}
 	rows, err := s.Timeline.Range(ctx, room, from, to, false, 0)
@@ -96,28 +93,16 @@ func (s *Service) audience(ctx context.Context, room string, from, to timeline.P
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range members {
-		audience[m.StateKey] = to
+	users := make([]string, len(members))
+	for i, m := range members {
+		users[i] = m.StateKey
+	}
+	active, err := s.Log.Active(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	for _, user := range active {
+		audience[user] = to
 	}
 	return audience, nil
-}
-
-func (s *Service) tell(ctx context.Context, room string, audience map[string]timeline.Pos) error {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var errs []error
-	slots := make(chan struct{}, fanWidth)
-	for user, to := range audience {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if err := s.Log.Moved(ctx, user, room, to); err != nil {
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }

@@ -69,6 +69,13 @@ func (s *server) register(name string) string {
 	return user
 }
 
+// look lets a device of the user look, which makes the user active.
+func (s *server) look(user string) {
+	s.t.Helper()
+	_, _, err := s.timeline.Sync(s.ctx, timeline.Viewer{User: user, Device: "D"}, timeline.SyncRequest{})
+	s.ok(err)
+}
+
 func (s *server) create(c rooms.Creation) string {
 	s.t.Helper()
 	room, err := s.rooms.Create(s.ctx, c)
@@ -277,6 +284,7 @@ func TestFanOutTellsEverybodyOnce(t *testing.T) {
 	var others []string
 	for i := range 12 {
 		others = append(others, s.register(fmt.Sprintf("user%d", i)))
+		s.look(others[i])
 	}
 	room := s.create(rooms.Creation{Creator: alice, Preset: "public_chat"})
 	ctx, stop := context.WithCancel(s.ctx)

@@ -44,7 +44,14 @@ const (
 // open starts a server with the users alice, bob and carol.
 func open(t testing.TB) *server {
 	t.Helper()
-	l, err := local.Open(local.NewMemory().Options())
+	return openWith(t, local.NewMemory().Options(), clock.System{})
+}
+
+// openWith is open with a store and a clock of the test's.
+func openWith(t testing.TB, opt local.Options, clock clock.Clock) *server {
+	t.Helper()
+	opt.Clock = clock
+	l, err := local.Open(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +62,11 @@ func open(t testing.TB) *server {
 	}
 	db := l.DB()
 	s := &server{t: t, db: db, ctx: grant.With(t.Context(), "test", grant.Of(grant.ReadTable(tables...), grant.WriteTable(tables...)), nil)}
-	s.log = &userlog.Service{DB: db, Clock: clock.System{}, Waker: l.Wake()}
-	s.accounts = accounts.New(accounts.Options{DB: db, Log: s.log, ServerName: "test", Registration: "open", PasswordCost: "min", NoLimits: true})
-	s.timeline = timeline.New(timeline.Options{DB: db, Clock: clock.System{}, Log: s.log, Accounts: s.accounts, ServerName: "test"})
+	s.log = &userlog.Service{DB: db, Clock: clock, Waker: l.Wake()}
+	s.accounts = accounts.New(accounts.Options{DB: db, Clock: clock, Log: s.log, ServerName: "test", Registration: "open", PasswordCost: "min", NoLimits: true})
+	s.timeline = timeline.New(timeline.Options{DB: db, Clock: clock, Log: s.log, Accounts: s.accounts, ServerName: "test"})
 	s.rooms = rooms.New(rooms.Options{
-		DB: db, Clock: clock.System{}, ServerName: "test", Keys: &federation.Keys{DB: db, Rand: rand.Reader},
+		DB: db, Clock: clock, ServerName: "test", Keys: &federation.Keys{DB: db, Rand: rand.Reader},
 		Accounts: s.accounts, Directory: &directory.Service{DB: db, ServerName: "test"}, Timeline: s.timeline, Log: s.log,
 	})
 	for _, name := range []string{"alice", "bob", "carol"} {
@@ -239,4 +246,20 @@ func (s *server) all(user, room string, limit int) []json.RawMessage {
 			s.t.Fatal(errors.New("the history has no end"))
 		}
 	}
+}
+
+func message(user, body string) rooms.Draft {
+	content, _ := json.Marshal(map[string]string{"msgtype": "m.text", "body": body})
+	return rooms.Draft{Type: "m.room.message", Sender: user, Content: content}
+}
+
+// invitation is alice's, or how she turns somebody out.
+func invitation(user string) rooms.Membership { return rooms.Membership{Sender: alice, Target: user} }
+
+func (s *server) register(name string) string {
+	s.t.Helper()
+	_, err := s.accounts.Register(s.ctx, accounts.Registration{Username: name, Password: "a password", InhibitLogin: true},
+		&accounts.AuthData{Type: "m.login.dummy"})
+	s.ok(err)
+	return "@" + name + ":test"
 }

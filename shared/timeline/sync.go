@@ -14,8 +14,8 @@ import (
 	"github.com/virga-im/virga/shared/userlog"
 )
 
-// Syncs is what Sync uses.
-var Syncs = grant.Of(Reads, userlog.Reads, accounts.Reads)
+// Syncs is what Sync uses. It writes only to the user's own log.
+var Syncs = grant.Of(Reads, userlog.Appends, accounts.Reads)
 
 // SyncRequest is a request of /sync.
 type SyncRequest struct {
@@ -150,6 +150,13 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 		if err != nil {
 			return next, nil, nil, err
 		}
+		if added, err := y.s.awake(ctx, y.User, h); err != nil {
+			return next, nil, nil, err
+		} else if added {
+			if h, err = y.s.Log.Head(ctx, y.User); err != nil {
+				return next, nil, nil, err
+			}
+		}
 		next = token.Sync{Epoch: h.Epoch, N: h.N}
 		tasks, global, err = y.everything(ctx, next.N, false)
 		return next, tasks, global, err
@@ -161,6 +168,13 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	page, err := y.s.Log.After(ctx, y.User, since.N, 0)
 	if err != nil {
 		return next, nil, nil, err
+	}
+	if added, err := y.s.awake(ctx, y.User, page.Head); err != nil {
+		return next, nil, nil, err
+	} else if added {
+		if page, err = y.s.Log.After(ctx, y.User, since.N, 0); err != nil {
+			return next, nil, nil, err
+		}
 	}
 	next = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice}
 	if page.Gap || since.Epoch != next.Epoch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/virga-im/virga/shared/store"
@@ -106,8 +107,85 @@ func (s *Service) Moved(ctx context.Context, user, room string, to Pos) error {
 		if err != nil {
 			return false, err
 		}
-		if n := len(c.Transitions); n > 0 {
-			to = max(to, c.Transitions[n-1].Pos)
+		return s.move(ctx, user, c, max(to, c.ownPos()))
+	})
+}
+
+// ownPos is the position of the user's last own transition.
+func (c Cursor) ownPos() Pos {
+	if n := len(c.Transitions); n > 0 {
+		return c.Transitions[n-1].Pos
+	}
+	return 0
+}
+
+// MovedAll is Moved for many users of one room. It reads their cursors together;
+// one that somebody else moves meanwhile is read again.
+func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos) error {
+	refs := make([]store.Ref, 0, len(to))
+	for user := range to {
+		refs = append(refs, store.Ref{Table: store.Users, Key: CursorKey(user, room)})
+	}
+	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
+	if err != nil {
+		return fmt.Errorf("read cursors of %s: %w", room, err)
+	}
+	cursors := make(map[string]Cursor, len(items))
+	for _, it := range items {
+		c, err := DecodeCursor(it)
+		if err != nil {
+			return err
+		}
+		cursors[userOfPart(it.Key.Part)] = c
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	slots := make(chan struct{}, fanWidth)
+	for user, to := range to {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			c, read := cursors[user], true
+			if c.Room == "" {
+				c.Room = room // there is none yet
+			}
+			err := s.until(ctx, user, func() (done bool, err error) {
+				if !read {
+					if c, err = s.Cursor(ctx, user, room); err != nil {
+						return false, err
+					}
+				}
+				read = false
+				return s.move(ctx, user, c, max(to, c.ownPos()))
+			})
+			if err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// fanWidth is how many logs are written at a time.
+const fanWidth = 16
+
+// CatchUp is Moved up to the room's head for a user who is in the room, and up
+// to the own last transition for one who is not any more. The head must have
+// been read before: a user who is in the room now, was there to see it or has
+// come later, which the transitions tell.
+func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos) error {
+	return s.until(ctx, user, func() (bool, error) {
+		c, err := s.Cursor(ctx, user, room)
+		if err != nil {
+			return false, err
+		}
+		to := c.ownPos()
+		if c.Membership == "join" {
+			to = max(to, head)
 		}
 		return s.move(ctx, user, c, to)
 	})

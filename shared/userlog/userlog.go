@@ -4,12 +4,15 @@
 //
 // Rows of the users table, under the partition U#user:
 //
-//   - LOG {n, epoch}: written with the first entry and every hintEvery entries
-//     after; never expires. n is a lower bound of the last entry's number, at
-//     most hintEvery below it; where nothing is left of a log, numbers go on
-//     after n+hintEvery, and n moves there in the transaction of the entry. If it
-//     were lost, numbers would start again and tokens would be wrong. epoch is
-//     the restore generation of the server.
+//   - LOG {n, e, a, w}: never expires; 1 KB. n is written with the first entry
+//     and every hintEvery entries after. It is a lower bound of the last entry's
+//     number, at most hintEvery below it; where nothing is left of a log, numbers
+//     go on after n+hintEvery, and n moves there in the transaction of the entry.
+//     If it were lost, numbers would start again and tokens would be wrong. e is
+//     the restore generation of the server. a and w are the user's Activity,
+//     written by /sync at most once an hour and when the user wakes; if they were
+//     lost or rolled back, the next /sync would find the user dormant and catch
+//     up, as it does anyway.
 //   - L#n: one Entry, at most 1 KB, kept for Retention. Written once, by
 //     whoever appends, conditional on its absence and only when L#n-1 is known
 //     to exist or to have expired. If one is lost, readers see the gap and
@@ -19,7 +22,9 @@
 //     is never rolled back but by a restore, which bumps the epoch.
 //
 // An entry for a room says that (From, To] of the room's order is to be told.
-// Each position of a room falls in exactly one entry of a member's log.
+// Each position of a room falls in exactly one entry of a member's log. Entries
+// for what happens in rooms are only written for active users (see Activity);
+// what the user does, or what is done to the user, always is.
 package userlog
 
 import (
@@ -135,6 +140,8 @@ type Service struct {
 	DB    store.DB
 	Clock clock.Clock
 	Waker wake.Waker
+
+	seen seen
 }
 
 // Appends and Reads are what the operations use.
@@ -147,9 +154,12 @@ var (
 func WakeKey(user string) string { return "user " + user }
 
 // Part is the partition key of a user's rows in the users table.
-func Part(user string) string { return "U#" + user }
+func Part(user string) string { return partPre + user }
+
+func userOfPart(part string) string { return strings.TrimPrefix(part, partPre) }
 
 const (
+	partPre    = "U#"
 	logSort    = "LOG"
 	entryPre   = "L#"
 	cursorPre  = "ROOM#"
@@ -169,8 +179,9 @@ func CursorKey(user, room string) store.Key {
 type Head struct {
 	N     int64
 	Epoch int64
+	Activity
 	hint  int64
-	fresh bool  // there is no LOG row yet
+	fresh bool  // LOG has no n yet
 	dead  bool  // nothing is left of the log: N is beyond all that may have been
 	last  Entry // the last entry that is there, if the log was read from its end
 }
@@ -199,7 +210,7 @@ func (s *Service) head(ctx context.Context, user string, alive time.Time) (Head,
 	h := Head{fresh: true, Epoch: firstEpoch, dead: true}
 	for _, it := range page.Items {
 		if it.Key.Sort == logSort {
-			h.fresh, h.hint, h.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
+			h.read(it)
 			continue
 		}
 		if h.N, err = entryNumber(it.Key.Sort); err != nil {
@@ -214,6 +225,14 @@ func (s *Service) head(ctx context.Context, user string, alive time.Time) (Head,
 	}
 	h.beyond()
 	return h, nil
+}
+
+// read takes over what the LOG row says.
+func (h *Head) read(it store.Item) {
+	if _, ok := it.Attrs[hintAttr]; ok {
+		h.fresh, h.hint, h.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
+	}
+	h.Activity = activityOf(it)
 }
 
 // beyond moves the end of a log of which nothing is left beyond all that may
@@ -257,7 +276,7 @@ func (s *Service) After(ctx context.Context, user string, n int64, limit int) (P
 			return Page{}, fmt.Errorf("read log of %s: %w", user, err)
 		}
 		if it.Key.Sort == logSort {
-			p.Head.fresh, p.Head.hint, p.Head.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
+			p.Head.read(it)
 			continue
 		}
 		p.Head.dead = !it.Expires.After(now)

@@ -255,10 +255,14 @@ func timed(f func(i int) error) func(int) (time.Duration, error) {
 	}
 }
 
-// roomsOf makes users, and n rooms that all of them are in.
+// roomsOf makes users, and n rooms that all of them are in. They have looked, so
+// that they are active.
 func (s *site) roomsOf(members, n int) (users []*user, rooms []string, err error) {
 	for range members {
 		u, err := s.register()
+		if err == nil {
+			_, err = u.first()
+		}
 		if err != nil {
 			return nil, nil, err
 		}

@@ -407,6 +407,7 @@ func (w *world) checkUser(user string, rooms map[string]*seen) {
 	cursors := map[string]userlog.Cursor{}
 	told := map[string]userlog.Entry{}
 	var first, last, hint int64
+	dormant, waking := true, false
 	rows := w.rows(store.Users, userlog.Part(user))
 	if len(rows) == 0 {
 		return // the write that would have made the user was killed
@@ -421,6 +422,7 @@ func (w *world) checkUser(user string, rooms map[string]*seen) {
 			cursors[rest] = c
 		case "LOG":
 			hint = it.Int("n")
+			dormant, waking = it.Int("a") <= clock.Millis(w.clock.Now()), it.Bool("w")
 		case "L":
 			var e userlog.Entry
 			w.ok(store.Decode(it, &e))
@@ -466,6 +468,9 @@ func (w *world) checkUser(user string, rooms map[string]*seen) {
 				fail("has a cursor for %s without ever being there", room)
 			}
 			continue
+		}
+		if dormant || waking {
+			continue // is told when a device looks, see checkSwept
 		}
 		e, ok := told[room]
 		if !ok && first != 1 {

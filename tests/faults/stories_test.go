@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/userlog"
@@ -309,6 +310,39 @@ var fanning = story{
 	}, say("user3", "thanks")},
 }
 
+// look is a step: a device of the client looks what is new.
+func look(name string) step {
+	return func(w *world) error { return w.client(name).sync() }
+}
+
+// waking has people who were away for so long that nothing was written for them:
+// what happened meanwhile, happens then, or while they catch up, is told once.
+var waking = story{
+	name: "wake",
+	setup: func(w *world) {
+		people("alice", "bob", "carol")(w)
+		w.ok(w.clients["carol"].create("second", map[string]any{"preset": "public_chat"}))
+		_, err := w.clients["bob"].must("POST", roomPath(w.vars["second"], "join"), map[string]any{})
+		w.ok(err)
+		w.settle()
+		w.syncAll()
+		w.clock.pass(userlog.ActiveFor + 2*time.Hour)
+		w.ok(say("alice", "away")(w))
+		w.vars["room"], w.vars["second"] = w.vars["second"], w.vars["room"]
+		w.ok(say("carol", "elsewhere")(w))
+		w.vars["room"], w.vars["second"] = w.vars["second"], w.vars["room"]
+	},
+	steps: []step{
+		say("alice", "one"), look("bob"), say("bob", "two"), look("bob"),
+		post("carol", "leave", map[string]any{}), look("carol"), look("alice"), say("alice", "three"), look("bob"),
+	},
+	after: func(w *world) {
+		w.sawTheir("alice", "away", "one", "two", "three")
+		w.sawTheir("bob", "away", "one", "two", "three")
+		w.sawTheir("carol", "away", "one", "two")
+	},
+}
+
 // aliasing makes and removes an alias that the room names.
 var aliasing = story{
 	name:  "alias",
@@ -346,6 +380,7 @@ func TestKillsWhileMembersComeAndGo(t *testing.T) { kills(t, members) }
 func TestKillsWhileRedacting(t *testing.T)        { kills(t, redacting) }
 func TestKillsWhileChangingAProfile(t *testing.T) { kills(t, profiles) }
 func TestKillsWhileFanningOut(t *testing.T)       { kills(t, fanning) }
+func TestKillsWhileWaking(t *testing.T)           { kills(t, waking) }
 func TestKillsWhileChangingAliases(t *testing.T)  { kills(t, aliasing) }
 
 func TestKillsWhileCreatingARoom(t *testing.T) {

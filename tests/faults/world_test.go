@@ -222,6 +222,13 @@ func (w *world) arm() {
 	w.mu.Unlock()
 }
 
+// disarm ends the faults.
+func (w *world) disarm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.armed = false
+}
+
 // settle waits until the workers have nothing to do. It reports false if the
 // process was killed before.
 func (w *world) settle() bool {
@@ -479,6 +486,7 @@ func (w *world) killAt(t *testing.T, s story, n int64, fault local.Fault) (over 
 		}
 		w.settle()
 	}
+	w.disarm()
 	w.sweep()
 	w.settle()
 	w.syncAll()
