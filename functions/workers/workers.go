@@ -6,5 +6,6 @@ import "github.com/virga-im/virga/shared/route"
 // Workers are all workers.
 var Workers = []route.Worker{
 	fanOut,
+	sweepFanOut,
 	endAbandonedCreations,
 }

@@ -64,6 +64,8 @@ type Options struct {
 	Lag time.Duration
 	// Shuffle makes change streams repeat records and reorder them across items.
 	Shuffle bool
+	// Lose is asked whether change streams lose a record.
+	Lose func(store.Change) bool
 	// Fault is asked before every call (see Call). It may be called concurrently.
 	Fault func(Call) Fault
 	// NoSync leaves out the sync: a crash of the machine loses acknowledged

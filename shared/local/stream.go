@@ -265,6 +265,11 @@ func (l *Local) changes(s *stream, after, ready uint64) (changes []store.Change,
 
 // deliver calls handle until it succeeds.
 func (l *Local) deliver(ctx context.Context, s *stream, name string, changes []store.Change, handle func(context.Context, []store.Change) error) error {
+	if l.opt.Lose != nil {
+		if changes = slices.DeleteFunc(changes, l.opt.Lose); len(changes) == 0 {
+			return nil
+		}
+	}
 	batches := [][]store.Change{changes}
 	if l.opt.Shuffle {
 		batches = l.shuffled(changes)

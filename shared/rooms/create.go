@@ -167,6 +167,7 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 		aliasAt := -1
 		if last {
 			b.cursors = held
+			b.writes = append(b.writes, indexWrite(room, s.Clock.Now()))
 			if b.head.Creating {
 				b.head.Creating = false
 				b.writes = append(b.writes, store.Delete(store.Server, creatingKey(room)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
@@ -15,7 +16,11 @@ import (
 // FansOut is what Dispatch uses.
 var FansOut = grant.Of(grant.ReadTable("rooms"), userlog.Appends, grant.ReadTable("server"), grant.WriteTable("server"))
 
-func fanKey(room string) store.Key { return store.Key{Part: "FAN#" + room, Sort: "FAN"} }
+const fanPre = "FAN#"
+
+func fanKey(room string) store.Key { return store.Key{Part: fanPre + room, Sort: "FAN"} }
+
+func roomOfFan(part string) string { return strings.TrimPrefix(part, fanPre) }
 
 // Dispatch tells the members of rooms whose HEAD has changed. A change is only a
 // hint: what there is to do is the distance between the room's cursor and its

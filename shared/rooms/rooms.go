@@ -8,12 +8,18 @@
 //     event that it made, in the event's transaction; kept for TxnRetention.
 //   - server: FAN#room / FAN {done}: up to which position the room's members
 //     were told. If it lags or is lost, they are told again, which does nothing.
+//     Written by Dispatch and SweepFanOut, on the condition that it rises.
+//   - server: ROOMS#<shard> / room {at}: the index of rooms, written in the
+//     transaction that opens the room. If a row were lost, no sweep would find
+//     the room: changes that are lost would be told with the next one.
+//   - server: SWEEP#name / PLACE {shard, after, v}: how far a sweep is in the
+//     index. If it is lost or rolled back, some rooms are swept again.
 //   - server: CREATING / room {at}: a room whose creation takes several
 //     transactions, until the last one. The sweeper ends those that stay.
 //
 // An event exists when the transaction that moves HEAD is committed, and not
-// before; the change of HEAD then drives fan-out until every member's log has
-// the position. A kill between any two store calls leaves either no event, or an
+// before; the change of HEAD then drives fan-out until every active member's log
+// has the position, or the sweep does where the change is lost. A kill between any two store calls leaves either no event, or an
 // event whose deliveries are redone.
 package rooms
 

@@ -96,7 +96,7 @@ var acts = []act{
 	},
 	{
 		name: "createRoom", route: "createRoom",
-		limit: limit{5, 58, 8},
+		limit: limit{5, 60, 8},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			u, err := s.register()
 			return timed(func(int) error { _, err := u.room(); return err }), err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/store"
 )
 
 // weather is what goes wrong in a run at random: calls that are throttled or in
@@ -101,8 +102,8 @@ func TestAServerThatDoesNothingEndsTheStory(t *testing.T) {
 }
 
 // Two people send at once, one of them on two devices, a third comes and goes, a
-// fourth changes names, half of them at another process; the streams repeat and
-// mix their records, reads lag, calls are throttled and in conflict, and the
+// fourth changes names, half of them at another process; the streams repeat, mix
+// and lose their records, reads lag, calls are throttled and in conflict, and the
 // server is killed again and again. Two others just read, also while it happens.
 func TestManyThingsGoWrongAtOnce(t *testing.T) {
 	base := newWorld(t)
@@ -120,7 +121,11 @@ func TestManyThingsGoWrongAtOnce(t *testing.T) {
 func (w *world) chaos(t *testing.T, seed uint64) {
 	r := seeded(t, seed)
 	w = w.clone(t)
+	lost := rand.New(rand.NewPCG(seed, 4))
 	w.edit = func(o *local.Options) {
+		if seed%2 == 0 {
+			o.Lose = func(store.Change) bool { return lost.IntN(3) == 0 } // by the one worker that follows
+		}
 		o.Shuffle, o.Rand = true, rand.New(rand.NewPCG(seed, 1))
 		if seed%3 == 0 {
 			o.Lag = 20 * time.Millisecond

@@ -78,6 +78,7 @@ func (w *world) check() map[string]*seen {
 	w.checkIndex(rooms)
 	w.checkAliases(rooms)
 	w.checkTxns(rooms)
+	w.checkRoomIndex(rooms)
 	for _, user := range w.partitions(store.Users, "U#") {
 		w.checkUser(user, rooms)
 	}
@@ -331,6 +332,24 @@ func (w *world) checkIndex(rooms map[string]*seen) {
 	}
 	for eventID := range at {
 		w.t.Errorf("event %s is not indexed", eventID)
+	}
+}
+
+// checkRoomIndex checks that sweeps find every room, and no other.
+func (w *world) checkRoomIndex(rooms map[string]*seen) {
+	w.t.Helper()
+	listed := map[string]bool{}
+	for _, shard := range w.partitions(store.Server, "ROOMS#") {
+		for _, it := range w.rows(store.Server, "ROOMS#"+shard) {
+			if listed[it.Key.Sort] = true; rooms[it.Key.Sort] == nil {
+				w.t.Errorf("the room %s is listed and not there", it.Key.Sort)
+			}
+		}
+	}
+	for room := range rooms {
+		if !listed[room] {
+			w.t.Errorf("the room %s is not listed", room)
+		}
 	}
 }
 

@@ -5,8 +5,11 @@ package grants
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,6 +62,14 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 	t.Run("abandoned creation", func(t *testing.T) {
 		in := server.InProcess(t, func(o *process.Options) { o.Recorder = &rec })
 		abandon(t, in.Process)
+		finish(t, in.Process)
+	})
+	t.Run("lost changes", func(t *testing.T) {
+		in := server.InProcess(t, func(o *process.Options) {
+			o.Recorder = &rec
+			o.Store.Lose = func(store.Change) bool { return true }
+		})
+		talk(t, in.URL)
 		finish(t, in.Process)
 	})
 	// A request and the worker behind it do some writes in whichever order they
@@ -128,6 +139,39 @@ func abandon(t *testing.T, p *process.Process) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// talk lets somebody say something to somebody who listens.
+func talk(t *testing.T, base string) {
+	t.Helper()
+	do := func(token, method, path, body string) (answer struct {
+		Token string `json:"access_token"`
+		Room  string `json:"room_id"`
+	}) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, base+"/_matrix/client/v3"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s: %s, %v", method, path, resp.Status, err)
+		}
+		return answer
+	}
+	var tokens []string
+	for _, name := range []string{"alice", "bob"} {
+		tokens = append(tokens, do("", "POST", "/register", `{"username":"`+name+`","password":"a password","auth":{"type":"m.login.dummy"}}`).Token)
+		do(tokens[len(tokens)-1], "GET", "/sync", "")
+	}
+	room := url.PathEscape(do(tokens[0], "POST", "/createRoom", `{"preset":"public_chat"}`).Room)
+	do(tokens[1], "POST", "/join/"+room, "{}")
+	do(tokens[0], "PUT", "/rooms/"+room+"/send/m.room.message/1", `{"msgtype":"m.text","body":"hello"}`)
 }
 
 // finish lets the workers do what the script caused.
