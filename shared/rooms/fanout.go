@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
@@ -15,12 +14,6 @@ import (
 
 // FansOut is what Dispatch uses.
 var FansOut = grant.Of(grant.ReadTable("rooms"), userlog.Appends, grant.ReadTable("server"), grant.WriteTable("server"))
-
-const fanPre = "FAN#"
-
-func fanKey(room string) store.Key { return store.Key{Part: fanPre + room, Sort: "FAN"} }
-
-func roomOfFan(part string) string { return strings.TrimPrefix(part, fanPre) }
 
 // Dispatch tells the members of rooms whose HEAD has changed. A change is only a
 // hint: what there is to do is the distance between the room's cursor and its
@@ -40,10 +33,13 @@ func (s *Service) Dispatch(ctx context.Context, changes []store.Change) error {
 	return nil
 }
 
-// fanOut brings the logs of a room's local members up to its HEAD as it is when
-// it is read: what comes after has a change of its own. Two at once do the same
-// work twice and write nothing twice, since each log takes a position once; so
-// there is no lease.
+// fanOut brings what happened in a room up to its HEAD, as it is when it is read,
+// to the room's local members: what comes after has a change of its own. Two at
+// once do the same work twice and write nothing twice, since each log takes a
+// position once; so there is no lease.
+//
+// HEAD is read before anything else, which userlog.Activity and timeline.Fan
+// rely on.
 func (s *Service) fanOut(ctx context.Context, room string) error {
 	head, err := s.Timeline.Head(ctx, room)
 	if mxerr.Is(err, "M_NOT_FOUND") {
@@ -52,22 +48,31 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	if err != nil {
 		return err
 	}
-	it, err := s.DB.Get(ctx, store.Ref{Table: store.Server, Key: fanKey(room)}, store.Consistent)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("read fan-out of %s: %w", room, err)
-	}
-	done := timeline.Pos(it.Int("done"))
-	if done >= head.Pos {
-		return nil
-	}
-	audience, err := s.audience(ctx, room, done, head.Pos)
+	fan, err := s.fan(ctx, room)
 	if err != nil {
 		return err
 	}
-	if err := s.Log.MovedAll(ctx, room, audience); err != nil {
+	if fan.Done >= head.Pos && fan.State != timeline.StateGoing {
+		return nil
+	}
+	own, err := s.ownChanges(ctx, room, fan.Done, head.Pos)
+	if err != nil {
 		return err
 	}
-	w := store.Update(store.Server, fanKey(room)).Set("done", int64(head.Pos)).
+	if fan.State == timeline.StatePulled && s.recount(fan) {
+		if fan, err = s.backToPushed(ctx, room); err != nil {
+			return err
+		}
+	}
+	if fan.State == timeline.StatePulled {
+		err = s.tellPulled(ctx, room, own)
+	} else {
+		err = s.tellPushed(ctx, room, fan, own, head.Pos)
+	}
+	if err != nil {
+		return err
+	}
+	w := store.Update(store.Server, timeline.FanKey(room)).Set("done", int64(head.Pos)).
 		If(store.AnyOf(store.Absent("done"), store.Less("done", int64(head.Pos))))
 	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
 		return fmt.Errorf("move fan-out of %s: %w", room, err)
@@ -75,39 +80,100 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	return nil
 }
 
-// audience lists whom the positions in (from, to] concern, and up to where:
-// those whose own membership event is among them, up to that, and the active
-// ones of those who are in the room. The others learn of it when they wake: who
-// is active is read after HEAD, see userlog.Activity.
-func (s *Service) audience(ctx context.Context, room string, from, to timeline.Pos) (map[string]timeline.Pos, error) {
-	audience := map[string]timeline.Pos{}
+func (s *Service) fan(ctx context.Context, room string) (timeline.Fan, error) {
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Server, Key: timeline.FanKey(room)}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return timeline.Fan{}, nil
+	}
+	if err != nil {
+		return timeline.Fan{}, fmt.Errorf("read fan-out of %s: %w", room, err)
+	}
+	_, fan, err := timeline.FanOf(it)
+	return fan, err
+}
+
+// A change is a local user's last membership event of a range.
+type change struct {
+	pos        timeline.Pos
+	membership string
+}
+
+// ownChanges lists the local users whose own membership events are in (from,
+// to]. They are told of those whatever else is told to whom.
+func (s *Service) ownChanges(ctx context.Context, room string, from, to timeline.Pos) (map[string]change, error) {
 	rows, err := s.Timeline.Range(ctx, room, from, to, false, 0)
 	if err != nil {
 		return nil, err
 	}
+	own := map[string]change{}
 	for _, r := range rows {
 		e, err := r.Event()
 		if err != nil {
 			return nil, err
 		}
 		if e.Type == typeMember && e.StateKey != nil && s.isLocal(*e.StateKey) {
-			audience[*e.StateKey] = r.Pos
+			own[*e.StateKey] = change{r.Pos, membershipOf(e.Content)}
 		}
 	}
-	members, err := s.Timeline.Members(ctx, room, timeline.Local, "join")
+	return own, nil
+}
+
+// members lists the local users who are in the room.
+func (s *Service) members(ctx context.Context, room string) ([]string, error) {
+	rows, err := s.Timeline.Members(ctx, room, timeline.Local, "join")
 	if err != nil {
 		return nil, err
 	}
-	users := make([]string, len(members))
-	for i, m := range members {
+	users := make([]string, len(rows))
+	for i, m := range rows {
 		users[i] = m.StateKey
+	}
+	return users, nil
+}
+
+// tellPushed writes to the logs of the active members. The others learn of it
+// when they wake: who is active is read after HEAD, see userlog.Activity.
+func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan, own map[string]change, to timeline.Pos) error {
+	users, err := s.members(ctx, room)
+	if err != nil {
+		return err
 	}
 	active, err := s.Log.Active(ctx, users)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	audience := make(map[string]timeline.Pos, len(active)+len(own))
+	for user, c := range own {
+		audience[user] = c.pos
 	}
 	for _, user := range active {
 		audience[user] = to
 	}
-	return audience, nil
+	if err := s.Log.MovedAll(ctx, room, audience); err != nil {
+		return err
+	}
+	if fan.State == timeline.StateGoing || len(active) > s.PullAbove {
+		return s.goToPulled(ctx, room, fan)
+	}
+	return nil
+}
+
+// tellPulled wakes those who wait, once for the room, and writes to the logs of
+// those alone whose membership changed.
+func (s *Service) tellPulled(ctx context.Context, room string, own map[string]change) error {
+	audience := make(map[string]timeline.Pos, len(own))
+	var joined []string
+	for user, c := range own {
+		audience[user] = c.pos
+		if c.membership == "join" {
+			joined = append(joined, user)
+		}
+	}
+	if err := s.Log.MovedAll(ctx, room, audience); err != nil {
+		return err
+	}
+	if err := s.Log.Pull(ctx, room, joined); err != nil {
+		return err
+	}
+	return s.Log.Waker.Wake(ctx, userlog.RoomWakeKey(room))
 }

@@ -6,9 +6,9 @@
 //
 //   - users: TXN#user#device / hash {id, pos}: a client transaction id and the
 //     event that it made, in the event's transaction; kept for TxnRetention.
-//   - server: FAN#room / FAN {done}: up to which position the room's members
-//     were told. If it lags or is lost, they are told again, which does nothing.
-//     Written by Dispatch and SweepFanOut, on the condition that it rises.
+//   - server: FAN#room / FAN: see timeline.Fan. Written by Dispatch and
+//     SweepFanOut, on the conditions that done rises and that the state follows
+//     from the one before.
 //   - server: ROOMS#<shard> / room {at}: the index of rooms, written in the
 //     transaction that opens the room. If a row were lost, no sweep would find
 //     the room: changes that are lost would be told with the next one.
@@ -63,11 +63,15 @@ type Options struct {
 // Service is the rooms domain. It is safe for concurrent use.
 type Service struct {
 	Options
+	// PullAbove is how many active local members make a room a pulled one (see
+	// timeline.Fan). New sets it; tests set another before they use the service.
+	PullAbove int
+
 	locks [64]sync.Mutex
 }
 
 // New returns the service.
-func New(o Options) *Service { return &Service{Options: o} }
+func New(o Options) *Service { return &Service{Options: o, PullAbove: pullAbove} }
 
 // Writes is what an operation that makes an event uses; it is one set for all of
 // them, since each ends in the same transaction.

@@ -43,22 +43,26 @@ func (s *Service) lagging(ctx context.Context, rows []store.Item) (lagging []str
 	for _, row := range rows {
 		refs = append(refs,
 			store.Ref{Table: store.Rooms, Key: timeline.HeadKey(row.Key.Sort)},
-			store.Ref{Table: store.Server, Key: fanKey(row.Key.Sort)})
+			store.Ref{Table: store.Server, Key: timeline.FanKey(row.Key.Sort)})
 	}
 	items, err := store.GetAll(ctx, s.DB, refs, store.Eventual)
 	if err != nil {
 		return nil, fmt.Errorf("compare fan-outs: %w", err)
 	}
-	heads, done := map[string]timeline.Pos{}, map[string]timeline.Pos{}
+	heads, fans := map[string]timeline.Pos{}, map[string]timeline.Fan{}
 	for _, it := range items {
 		if it.Key.Sort == timeline.HeadSort {
 			heads[timeline.RoomOfPart(it.Key.Part)] = timeline.Pos(it.Int("pos"))
-		} else {
-			done[roomOfFan(it.Key.Part)] = timeline.Pos(it.Int("done"))
+			continue
 		}
+		room, fan, err := timeline.FanOf(it)
+		if err != nil {
+			return nil, err
+		}
+		fans[room] = fan
 	}
 	for _, row := range rows {
-		if room := row.Key.Sort; done[room] < heads[room] {
+		if room := row.Key.Sort; fans[room].Done < heads[room] || fans[room].State == timeline.StateGoing {
 			lagging = append(lagging, room)
 		}
 	}

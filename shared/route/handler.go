@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/virga-im/virga/shared/accounts"
@@ -136,12 +137,17 @@ type Waits interface {
 	Waits(c Caller) (keys []string, timeout time.Duration)
 }
 
+// wakesToo is implemented by the responses of Poll handlers that found further
+// keys which wake the caller.
+type wakesToo interface{ WakeKeys() []string }
+
 // Poll is for requests that wait: look answers what there is now, and whether
 // that is worth answering before the time is up. Nothing else is needed; the
 // route layer arms, looks again, holds, and looks for the last time. Where the
 // client waits elsewhere the last look is another request (see hold.go), which
 // answers whatever there is: a client that was woken for something it filters out
 // gets an empty answer, and asks again.
+// A response may have a method WakeKeys() []string that tells of further keys.
 func Poll[S any, Req any, Resp any, P interface {
 	*Req
 	Waits
@@ -186,6 +192,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 		defer done()
 	}
 	until := rt.Clock.Now().Add(timeout)
+	keys, _ = withKeysOf(resp, keys)
 	back := route.ticket(r, until)
 	wait := wake.Wait{Keys: keys, Until: until, Here: back == ""}
 	armed, err := rt.Waiter.Arm(ctx, wait)
@@ -203,19 +210,22 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 		if ready || !rt.Clock.Now().Before(until) {
 			return writeJSON(w, resp)
 		}
-		out, err := armed.Hold(ctx)
-		switch {
-		case err != nil:
-			return err
-		case out.Elsewhere != "":
-			sendAway(w, route.away(back, out.Elsewhere))
-			return nil
-		case !out.Woken:
-			resp, _, err = h.look(ctx, svc, c, req)
-			if err != nil {
+		var more bool
+		if wait.Keys, more = withKeysOf(resp, wait.Keys); !more {
+			out, err := armed.Hold(ctx)
+			switch {
+			case err != nil:
 				return err
+			case out.Elsewhere != "":
+				sendAway(w, route.away(back, out.Elsewhere))
+				return nil
+			case !out.Woken:
+				resp, _, err = h.look(ctx, svc, c, req)
+				if err != nil {
+					return err
+				}
+				return writeJSON(w, resp)
 			}
-			return writeJSON(w, resp)
 		}
 		// A wake is a hint, and may concern something that this request filters
 		// out. Arm anew before looking, so that the next one counts.
@@ -226,6 +236,19 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 		armed.Release()
 		armed = next
 	}
+}
+
+// withKeysOf returns the keys and those that the response tells of, and whether
+// any of these is new.
+func withKeysOf(resp any, keys []string) (all []string, more bool) {
+	if found, ok := resp.(wakesToo); ok {
+		for _, k := range found.WakeKeys() {
+			if !slices.Contains(keys, k) {
+				keys, more = append(keys, k), true
+			}
+		}
+	}
+	return keys, more
 }
 
 // Empty is the response that has no fields, and the request that needs none.

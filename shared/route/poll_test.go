@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,4 +225,90 @@ func TestAPollInVainIsAnsweredElsewhereToo(t *testing.T) {
 			t.Errorf("%d %s after %s", w.Code, w.Body, took)
 		}
 	})
+}
+
+// keyed wakes those who wait for a key.
+type keyed struct {
+	mu    sync.Mutex
+	armed map[*keyedTicket]bool
+}
+
+type keyedTicket struct {
+	k     *keyed
+	keys  []string
+	until time.Time
+	woken chan struct{}
+}
+
+func (k *keyed) wake(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for t := range k.armed {
+		if slices.Contains(t.keys, key) {
+			close(t.woken)
+			delete(k.armed, t)
+		}
+	}
+}
+
+func (k *keyed) Arm(_ context.Context, w wake.Wait) (wake.Ticket, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := &keyedTicket{k, slices.Clone(w.Keys), w.Until, make(chan struct{})}
+	k.armed[t] = true
+	return t, nil
+}
+
+func (t *keyedTicket) Hold(context.Context) (wake.Outcome, error) {
+	select {
+	case <-t.woken:
+		return wake.Outcome{Woken: true}, nil
+	case <-time.After(time.Until(t.until)):
+		return wake.Outcome{}, nil
+	}
+}
+
+func (t *keyedTicket) Release() {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	delete(t.k.armed, t)
+}
+
+type foundKeys struct{ Written bool }
+
+func (foundKeys) WakeKeys() []string { return []string{"found"} }
+
+// A look finds out what else the caller waits for. What is written under that key
+// before, between and after the looks ends the wait at once.
+func TestAPollWaitsForWhatALookFinds(t *testing.T) {
+	for at := 1; at <= 4; at++ { // before the first, second and third look; 4: while it holds
+		synctest.Test(t, func(t *testing.T) {
+			k := &keyed{armed: map[*keyedTicket]bool{}}
+			var written atomic.Bool
+			looks := 0
+			write := func() { written.Store(true); k.wake("found") }
+			poll := Route{Name: "poll", Pattern: "GET /poll", Handler: Poll(none,
+				func(context.Context, *nothing, Caller, *waitRequest) (*foundKeys, bool, error) {
+					if looks++; looks == at {
+						write()
+					}
+					return &foundKeys{written.Load()}, written.Load(), nil
+				})}
+			if at > 2 { // there are two looks before it holds
+				time.AfterFunc(10*time.Second, write)
+			}
+			start := time.Now()
+			w := ask(serve(t, k, io.Discard, poll), "GET", "/poll?timeout=30000", "")
+			want := time.Duration(0)
+			if at > 2 {
+				want = 10 * time.Second
+			}
+			if took := time.Since(start); took != want || !strings.Contains(w.Body.String(), "true") {
+				t.Errorf("written at look %d: %s after %s", at, w.Body, took)
+			}
+			if len(k.armed) != 0 {
+				t.Errorf("written at look %d: %d tickets are left", at, len(k.armed))
+			}
+		})
+	}
 }

@@ -8,23 +8,30 @@ import (
 	"github.com/virga-im/virga/shared/userlog"
 )
 
-// awake counts the user as active because a device looks at the log. It reports
-// whether it added to the log what happened while the user was dormant, so that
-// the log has to be read again. See userlog.Activity for why nothing is lost.
-func (s *Service) awake(ctx context.Context, user string, h userlog.Head) (added bool, err error) {
+// current makes the user's log tell all that there is to tell: what happened
+// while the user was dormant, and what happened in pulled rooms. h is what was
+// read of the log; current reports whether it has to be read again. See
+// userlog.Activity and Fan for why nothing is lost.
+func (s *Service) current(ctx context.Context, user string, h userlog.Head) (added bool, err error) {
 	a, err := s.Log.CheckIn(ctx, user, h.Activity)
-	if err != nil || !a.Waking {
+	if err != nil {
 		return false, err
 	}
-	if err := s.catchUp(ctx, user); err != nil {
-		return false, err
+	if a.Waking {
+		if err := s.catchUp(ctx, user, h); err != nil {
+			return false, err
+		}
+		if err := s.Log.CaughtUp(ctx, user, a); err != nil {
+			return false, err
+		}
 	}
-	return true, s.Log.CaughtUp(ctx, user, a)
+	added, err = s.pull(ctx, user, h, a != h.Activity)
+	return added || a.Waking, err
 }
 
 // catchUp makes the user's log tell of all joined rooms up to their heads. It
 // costs two read units for each room, and writes only for those that moved.
-func (s *Service) catchUp(ctx context.Context, user string) error {
+func (s *Service) catchUp(ctx context.Context, user string, h userlog.Head) error {
 	all, err := s.Log.Cursors(ctx, user)
 	if err != nil {
 		return err
@@ -43,7 +50,7 @@ func (s *Service) catchUp(ctx context.Context, user string) error {
 	if err != nil {
 		return err
 	}
-	behind, err := s.Log.Behind(ctx, user, joined)
+	behind, err := s.Log.Behind(ctx, user, h, joined)
 	if err != nil {
 		return err
 	}

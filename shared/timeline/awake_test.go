@@ -3,6 +3,7 @@ package timeline_test
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,20 +25,37 @@ const dormancy = userlog.ActiveFor + 2*time.Hour
 
 // hook is a fault that lets something else happen just before a call.
 type hook struct {
-	at    int64 // the call, counted from 1; 0 is none
-	calls int64
-	do    func()
+	mu   sync.Mutex
+	left int64 // calls until then
+	do   func()
+}
+
+// before lets do happen before the nth call from now on, counted from 1.
+func (h *hook) before(n int64, do func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left, h.do = n, do
+}
+
+// over ends the wait for a call, and reports whether it is one in vain.
+func (h *hook) over() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	waited := h.do != nil
+	h.do = nil
+	return waited
 }
 
 func (h *hook) fault(local.Call) local.Fault {
-	if h.do == nil {
+	h.mu.Lock()
+	do := h.do
+	if h.left--; h.left != 0 || do == nil {
+		h.mu.Unlock()
 		return local.NoFault
 	}
-	if h.calls++; h.calls == h.at {
-		do := h.do
-		h.do = nil
-		do()
-	}
+	h.do = nil
+	h.mu.Unlock()
+	do()
 	return local.NoFault
 }
 
@@ -139,7 +157,7 @@ func (s *server) woken(room, since string, meanwhile ...[]string) {
 // that the user is dormant.
 func TestWakingAtAnyStepOfAFanOutLosesNothing(t *testing.T) {
 	for at := int64(1); ; at++ {
-		opt, clock, h := local.NewMemory().Options(), new(ahead), &hook{at: at}
+		opt, clock, h := local.NewMemory().Options(), new(ahead), new(hook)
 		opt.Fault = h.fault
 		s := openWith(t, opt, clock)
 		room := s.create()
@@ -147,20 +165,18 @@ func TestWakingAtAnyStepOfAFanOutLosesNothing(t *testing.T) {
 		since := s.sync(bob, "", "").NextBatch
 		clock.pass(dormancy)
 		s.say(room, alice, "one")
-		content := s.rooms
-		_, err := content.Send(s.ctx, room, message(alice, "two"))
+		_, err := s.rooms.Send(s.ctx, room, message(alice, "two"))
 		s.ok(err)
 		var first []string
-		h.do = func() {
+		h.before(at, func() {
 			resp := s.sync(bob, since, "")
 			if r := resp.Rooms.Join[room]; r != nil {
 				first = s.bodies(r.Timeline.Events)
 			}
 			since = resp.NextBatch
-		}
+		})
 		s.deliver(room)
-		over := h.do != nil
-		h.do = nil
+		over := h.over()
 		s.woken(room, since, first)
 		if t.Failed() {
 			t.Fatalf("woken before call %d", at)
@@ -176,7 +192,7 @@ func TestWakingAtAnyStepOfAFanOutLosesNothing(t *testing.T) {
 // that wakes its reader.
 func TestAFanOutAtAnyStepOfWakingLosesNothing(t *testing.T) {
 	for at := int64(1); ; at++ {
-		opt, clock, h := local.NewMemory().Options(), new(ahead), &hook{at: at}
+		opt, clock, h := local.NewMemory().Options(), new(ahead), new(hook)
 		opt.Fault = h.fault
 		s := openWith(t, opt, clock)
 		room := s.create()
@@ -184,10 +200,10 @@ func TestAFanOutAtAnyStepOfWakingLosesNothing(t *testing.T) {
 		since := s.sync(bob, "", "").NextBatch
 		clock.pass(dormancy)
 		s.say(room, alice, "one")
-		h.do = func() { s.say(room, alice, "two") }
+		h.before(at, func() { s.say(room, alice, "two") })
 		resp := s.sync(bob, since, "")
-		over := h.do != nil
-		if h.do = nil; over {
+		over := h.over()
+		if over {
 			s.say(room, alice, "two")
 		}
 		var first []string
@@ -226,9 +242,7 @@ func TestClocksMayDiffer(t *testing.T) {
 // and the user is dormant before anybody repairs it.
 func TestWakingRepairsTheLog(t *testing.T) {
 	disk, clock := local.NewMemory(), new(ahead)
-	opt := disk.Options()
-	opt.Fault = nil
-	s := openWith(t, opt, clock)
+	s := openWith(t, disk.Options(), clock)
 	room := s.create()
 	s.join(room, bob)
 	since := s.sync(bob, "", "").NextBatch

@@ -15,7 +15,7 @@ import (
 )
 
 // Syncs is what Sync uses. It writes only to the user's own log.
-var Syncs = grant.Of(Reads, userlog.Appends, accounts.Reads)
+var Syncs = grant.Of(Reads, userlog.Appends, accounts.Reads, grant.ReadTable("server"))
 
 // SyncRequest is a request of /sync.
 type SyncRequest struct {
@@ -36,7 +36,13 @@ type SyncResponse struct {
 	// takes that for a change.
 	OneTimeKeys  map[string]int `json:"device_one_time_keys_count"`
 	FallbackKeys []string       `json:"device_unused_fallback_key_types"`
+
+	wakes []string
 }
+
+// WakeKeys are the keys to wait for beside the user's own: those of the user's
+// pulled rooms.
+func (r *SyncResponse) WakeKeys() []string { return r.wakes }
 
 // SyncRooms are the rooms of an answer, by the user's membership.
 type SyncRooms struct {
@@ -106,6 +112,7 @@ type syncing struct {
 	Viewer
 	req    SyncRequest
 	filter *Filter
+	pulled []string // rooms that the next look has to look at
 
 	ignores *ignores
 
@@ -133,6 +140,9 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 		return nil, false, err
 	}
 	resp = &SyncResponse{NextBatch: next.String(v.User, v.Device), OneTimeKeys: map[string]int{"signed_curve25519": 0}, FallbackKeys: []string{}}
+	for _, room := range y.pulled {
+		resp.wakes = append(resp.wakes, userlog.RoomWakeKey(room))
+	}
 	ready = req.Since == "" || req.FullState
 	if len(global) > 0 {
 		resp.AccountData, ready = &Events{global}, true
@@ -150,14 +160,14 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 		if err != nil {
 			return next, nil, nil, err
 		}
-		if added, err := y.s.awake(ctx, y.User, h); err != nil {
+		if added, err := y.s.current(ctx, y.User, h); err != nil {
 			return next, nil, nil, err
 		} else if added {
 			if h, err = y.s.Log.Head(ctx, y.User); err != nil {
 				return next, nil, nil, err
 			}
 		}
-		next = token.Sync{Epoch: h.Epoch, N: h.N}
+		next, y.pulled = token.Sync{Epoch: h.Epoch, N: h.N}, h.Pulled
 		tasks, global, err = y.everything(ctx, next.N, false)
 		return next, tasks, global, err
 	}
@@ -169,14 +179,14 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	if err != nil {
 		return next, nil, nil, err
 	}
-	if added, err := y.s.awake(ctx, y.User, page.Head); err != nil {
+	if added, err := y.s.current(ctx, y.User, page.Head); err != nil {
 		return next, nil, nil, err
 	} else if added {
 		if page, err = y.s.Log.After(ctx, y.User, since.N, 0); err != nil {
 			return next, nil, nil, err
 		}
 	}
-	next = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice}
+	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice}, page.Head.Pulled
 	if page.Gap || since.Epoch != next.Epoch {
 		tasks, global, err = y.everything(ctx, next.N, true)
 		return next, tasks, global, err

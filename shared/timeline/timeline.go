@@ -32,6 +32,7 @@ type Service struct {
 	views   *cache[string, *auth.View]
 	places  *cache[string, place]
 	filters *cache[string, json.RawMessage]
+	written *cache[written, struct{}]
 }
 
 // Reads is what reading rooms uses.
@@ -53,6 +54,7 @@ func New(o Options) *Service {
 		DB: o.DB, Clock: o.Clock, Log: o.Log, Accounts: o.Accounts, ServerName: o.ServerName,
 		chunks: newCache[chunkID, []byte](4 << 20), views: newCache[string, *auth.View](2 << 20),
 		places: newCache[string, place](1 << 20), filters: newCache[string, json.RawMessage](1 << 20),
+		written: newCache[written, struct{}](1 << 20),
 	}
 }
 

@@ -106,13 +106,10 @@ func (s *Service) CaughtUp(ctx context.Context, user string, a Activity) error {
 	return nil
 }
 
-// Behind returns those of the user's cursors whose last entry is not in the log
-// because its writer died. What is found here is only a reason to look closer.
-func (s *Service) Behind(ctx context.Context, user string, cursors []Cursor) (map[string]bool, error) {
-	h, err := s.Head(ctx, user)
-	if err != nil {
-		return nil, err
-	}
+// Behind returns those of the rooms whose cursors have a last entry that is not
+// in the log, because its writer died or has not come to it. h is the end of the
+// log at any time. What is found here is a reason to look closer (CatchUp).
+func (s *Service) Behind(ctx context.Context, user string, h Head, cursors []Cursor) (map[string]bool, error) {
 	behind := map[string]bool{}
 	var refs []store.Ref
 	slots := map[string][]Cursor{}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -138,32 +140,31 @@ func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos) 
 		}
 		cursors[userOfPart(it.Key.Part)] = c
 	}
+	return each(slices.Collect(maps.Keys(to)), func(user string) error {
+		to, c, read := to[user], cursors[user], true
+		c.Room = room // also where there is none yet
+		return s.until(ctx, user, func() (done bool, err error) {
+			if !read {
+				if c, err = s.Cursor(ctx, user, room); err != nil {
+					return false, err
+				}
+			}
+			read = false
+			return s.move(ctx, user, c, max(to, c.ownPos()))
+		})
+	})
+}
+
+// each does something for many users, fanWidth of them at a time.
+func each(users []string, do func(user string) error) error {
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var errs []error
+	errs := make([]error, len(users))
 	slots := make(chan struct{}, fanWidth)
-	for user, to := range to {
+	for i, user := range users {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			c, read := cursors[user], true
-			if c.Room == "" {
-				c.Room = room // there is none yet
-			}
-			err := s.until(ctx, user, func() (done bool, err error) {
-				if !read {
-					if c, err = s.Cursor(ctx, user, room); err != nil {
-						return false, err
-					}
-				}
-				read = false
-				return s.move(ctx, user, c, max(to, c.ownPos()))
-			})
-			if err != nil {
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
-			}
+			errs[i] = do(user)
 		})
 	}
 	wg.Wait()

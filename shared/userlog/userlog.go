@@ -4,7 +4,8 @@
 //
 // Rows of the users table, under the partition U#user:
 //
-//   - LOG {n, e, a, w}: never expires; 1 KB. n is written with the first entry
+//   - LOG {n, e, a, w, pl, pv}: never expires; 1 KB, and more for members of
+//     very many large rooms. n is written with the first entry
 //     and every hintEvery entries after. It is a lower bound of the last entry's
 //     number, at most hintEvery below it; where nothing is left of a log, numbers
 //     go on after n+hintEvery, and n moves there in the transaction of the entry.
@@ -12,7 +13,10 @@
 //     the restore generation of the server. a and w are the user's Activity,
 //     written by /sync at most once an hour and when the user wakes; if they were
 //     lost or rolled back, the next /sync would find the user dormant and catch
-//     up, as it does anyway.
+//     up, as it does anyway. pl and pv are the pulled rooms that the user's
+//     devices look at (see timeline.Fan), written by fan-out and, to remove some,
+//     by /sync; what is missing there would not be told before the user does
+//     something in the room or is away for a day.
 //   - L#n: one Entry, at most 1 KB, kept for Retention. Written once, by
 //     whoever appends, conditional on its absence and only when L#n-1 is known
 //     to exist or to have expired. If one is lost, readers see the gap and
@@ -180,6 +184,7 @@ type Head struct {
 	N     int64
 	Epoch int64
 	Activity
+	pulled
 	hint  int64
 	fresh bool  // LOG has no n yet
 	dead  bool  // nothing is left of the log: N is beyond all that may have been
@@ -210,7 +215,9 @@ func (s *Service) head(ctx context.Context, user string, alive time.Time) (Head,
 	h := Head{fresh: true, Epoch: firstEpoch, dead: true}
 	for _, it := range page.Items {
 		if it.Key.Sort == logSort {
-			h.read(it)
+			if err := h.read(it); err != nil {
+				return Head{}, err
+			}
 			continue
 		}
 		if h.N, err = entryNumber(it.Key.Sort); err != nil {
@@ -228,11 +235,13 @@ func (s *Service) head(ctx context.Context, user string, alive time.Time) (Head,
 }
 
 // read takes over what the LOG row says.
-func (h *Head) read(it store.Item) {
+func (h *Head) read(it store.Item) (err error) {
 	if _, ok := it.Attrs[hintAttr]; ok {
 		h.fresh, h.hint, h.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
 	}
 	h.Activity = activityOf(it)
+	h.pulled, err = pulledOf(it)
+	return err
 }
 
 // beyond moves the end of a log of which nothing is left beyond all that may
@@ -276,7 +285,9 @@ func (s *Service) After(ctx context.Context, user string, n int64, limit int) (P
 			return Page{}, fmt.Errorf("read log of %s: %w", user, err)
 		}
 		if it.Key.Sort == logSort {
-			p.Head.read(it)
+			if err := p.Head.read(it); err != nil {
+				return Page{}, err
+			}
 			continue
 		}
 		p.Head.dead = !it.Expires.After(now)

@@ -426,7 +426,7 @@ func (w *world) checkUser(user string, rooms map[string]*seen) {
 	cursors := map[string]userlog.Cursor{}
 	told := map[string]userlog.Entry{}
 	var first, last, hint int64
-	dormant, waking := true, false
+	dormant, waking, pulled := true, false, []string{}
 	rows := w.rows(store.Users, userlog.Part(user))
 	if len(rows) == 0 {
 		return // the write that would have made the user was killed
@@ -442,6 +442,9 @@ func (w *world) checkUser(user string, rooms map[string]*seen) {
 		case "LOG":
 			hint = it.Int("n")
 			dormant, waking = it.Int("a") <= clock.Millis(w.clock.Now()), it.Bool("w")
+			if list := it.Str("pl"); list != "" {
+				w.ok(json.Unmarshal([]byte(list), &pulled))
+			}
 		case "L":
 			var e userlog.Entry
 			w.ok(store.Decode(it, &e))
@@ -488,7 +491,10 @@ func (w *world) checkUser(user string, rooms map[string]*seen) {
 			}
 			continue
 		}
-		if dormant || waking {
+		if f := w.fan(room); f.State == timeline.StatePulled && c.Membership == "join" && moves[len(moves)-1].Pos <= f.Done && !slices.Contains(pulled, room) {
+			fail("is told of %s by nobody, and does not look at it: looks at %v", room, pulled)
+		}
+		if dormant || waking || slices.Contains(pulled, room) {
 			continue // is told when a device looks, see checkSwept
 		}
 		e, ok := told[room]
@@ -515,11 +521,20 @@ func (w *world) checkUser(user string, rooms map[string]*seen) {
 func (w *world) checkFanOut(rooms map[string]*seen) {
 	w.t.Helper()
 	for room, r := range rooms {
-		rows := w.rows(store.Server, "FAN#"+room)
-		if len(rows) != 1 || timeline.Pos(rows[0].Int("done")) != r.head.Pos {
-			w.t.Errorf("room %s: fan-out is at %v of %s", room, rows, r.head.Pos)
+		if f := w.fan(room); f.Done != r.head.Pos || f.State == timeline.StateGoing {
+			w.t.Errorf("room %s: fan-out is at %+v of %s", room, f, r.head.Pos)
 		}
 	}
+}
+
+func (w *world) fan(room string) (f timeline.Fan) {
+	w.t.Helper()
+	for _, it := range w.rows(store.Server, "FAN#"+room) {
+		var err error
+		_, f, err = timeline.FanOf(it)
+		w.ok(err)
+	}
+	return f
 }
 
 // checkSeen checks that a client that watched saw each event that there was to

@@ -51,6 +51,8 @@ type world struct {
 	proc  *process.Process
 	other http.Handler         // another process on the same stores, as functions are
 	edit  func(*local.Options) // of every opening
+	// large is how many active members a room has that is not pulled.
+	large int
 	log   *locked
 
 	mu      sync.Mutex
@@ -95,7 +97,7 @@ func everything(ctx context.Context) context.Context {
 // It is not running.
 func (w *world) clone(t *testing.T) *world {
 	c := newWorld(t)
-	c.disk = w.disk.Crash()
+	c.disk, c.large = w.disk.Crash(), w.large
 	c.clock.by.Store(w.clock.by.Load())
 	for p := range w.parts {
 		c.parts[p] = true
@@ -151,7 +153,12 @@ func (w *world) open(fault func(local.Call) local.Fault) {
 		return local.NoFault
 	}
 	w.armed, w.follows = false, make(chan struct{}, 1)
-	p, err := process.Open(process.Options{Config: &cfg, Log: log, Store: opt})
+	adjust := func(s *home.Server) {
+		if w.large > 0 {
+			s.Rooms.PullAbove = w.large
+		}
+	}
+	p, err := process.Open(process.Options{Config: &cfg, Log: log, Store: opt, Adjust: adjust})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -162,6 +169,7 @@ func (w *world) open(fault func(local.Call) local.Fault) {
 		Clock: w.clock, Operations: api.Operations(routes),
 	})
 	w.ok(err)
+	adjust(server)
 	w.other = route.Mux(&route.Runtime{Server: server, Waiter: p.Store.Wake(), Clock: w.clock, Log: log}, routes)
 }
 
@@ -424,6 +432,7 @@ type story struct {
 	name  string
 	setup func(w *world)
 	steps []step
+	large int // see world
 	// after checks what came of it, beyond what is true of every world.
 	after func(w *world)
 }
@@ -435,6 +444,7 @@ func writes(c local.Call) bool { return c.Writes }
 // and so on, until it comes to its end without one.
 func killEverywhere(t *testing.T, s story) {
 	base := newWorld(t)
+	base.large = s.large
 	base.open(nil)
 	s.setup(base)
 	base.ready()

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/virga-im/virga/infra/local/process"
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/userlog"
@@ -71,6 +73,18 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 		})
 		talk(t, in.URL)
 		finish(t, in.Process)
+	})
+	t.Run("pulled room", func(t *testing.T) {
+		clock := new(ahead)
+		in := server.InProcess(t, func(o *process.Options) {
+			o.Recorder = &rec
+			o.Adjust = func(s *home.Server) { s.Rooms.PullAbove = 1 }
+			o.Store.Clock = clock
+		})
+		tokens := talk(t, in.URL)
+		finish(t, in.Process)
+		clock.by.Add(int64(2 * time.Hour)) // then a device asks whether it still has to look
+		do(t, in.URL, tokens[1], "GET", "/sync", "")
 	})
 	// A request and the worker behind it do some writes in whichever order they
 	// come, and the second finds them done. So what was not used in one round is
@@ -141,38 +155,48 @@ func abandon(t *testing.T, p *process.Process) {
 	}
 }
 
-// talk lets somebody say something to somebody who listens.
-func talk(t *testing.T, base string) {
-	t.Helper()
-	do := func(token, method, path, body string) (answer struct {
-		Token string `json:"access_token"`
-		Room  string `json:"room_id"`
-	}) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, base+"/_matrix/client/v3"+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s %s: %s, %v", method, path, resp.Status, err)
-		}
-		return answer
-	}
-	var tokens []string
-	for _, name := range []string{"alice", "bob"} {
-		tokens = append(tokens, do("", "POST", "/register", `{"username":"`+name+`","password":"a password","auth":{"type":"m.login.dummy"}}`).Token)
-		do(tokens[len(tokens)-1], "GET", "/sync", "")
-	}
-	room := url.PathEscape(do(tokens[0], "POST", "/createRoom", `{"preset":"public_chat"}`).Room)
-	do(tokens[1], "POST", "/join/"+room, "{}")
-	do(tokens[0], "PUT", "/rooms/"+room+"/send/m.room.message/1", `{"msgtype":"m.text","body":"hello"}`)
+type answer struct {
+	Token string `json:"access_token"`
+	Room  string `json:"room_id"`
 }
+
+func do(t *testing.T, base, token, method, path, body string) (a answer) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, base+"/_matrix/client/v3"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s, %v", method, path, resp.Status, err)
+	}
+	return a
+}
+
+// talk lets somebody say something to somebody who listens, and returns the
+// tokens of both.
+func talk(t *testing.T, base string) (tokens []string) {
+	t.Helper()
+	for _, name := range []string{"alice", "bob"} {
+		tokens = append(tokens, do(t, base, "", "POST", "/register", `{"username":"`+name+`","password":"a password","auth":{"type":"m.login.dummy"}}`).Token)
+		do(t, base, tokens[len(tokens)-1], "GET", "/sync", "")
+	}
+	room := url.PathEscape(do(t, base, tokens[0], "POST", "/createRoom", `{"preset":"public_chat"}`).Room)
+	do(t, base, tokens[1], "POST", "/join/"+room, "{}")
+	do(t, base, tokens[0], "PUT", "/rooms/"+room+"/send/m.room.message/1", `{"msgtype":"m.text","body":"hello"}`)
+	return tokens
+}
+
+// ahead is the machine's clock, moved on by the test.
+type ahead struct{ by atomic.Int64 }
+
+func (a *ahead) Now() time.Time                         { return time.Now().UTC().Add(time.Duration(a.by.Load())) }
+func (a *ahead) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // finish lets the workers do what the script caused.
 func finish(t *testing.T, p *process.Process) {

@@ -39,6 +39,8 @@ type Options struct {
 	// Store is how the stores are opened; its Dir, Clock and Log are filled in
 	// where they are empty.
 	Store local.Options
+	// Adjust, for tests, changes the services before they serve.
+	Adjust func(*home.Server)
 	// Recorder and OnRequest are for tests (see route.Runtime).
 	Recorder  *grant.Recorder
 	OnRequest func(name string, status int, took time.Duration, c store.Capacity)
@@ -87,6 +89,9 @@ func Open(o Options) (*Process, error) {
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if o.Adjust != nil {
+		o.Adjust(server)
 	}
 	if file := o.Config.SigningKey; file != "" {
 		if err := importKey(server.Keys, file); err != nil {
