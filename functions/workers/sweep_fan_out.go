@@ -13,7 +13,7 @@ import (
 // hints, and can be lost.
 var sweepFanOut = route.Worker{
 	Name:    "sweep_fan_out",
-	On:      route.Every(5 * time.Minute),
+	On:      route.Every(15 * time.Minute),
 	Size:    route.Background,
 	Uses:    rooms.FansOut,
 	Handler: route.OnTimer(home.Rooms, runSweepFanOut),

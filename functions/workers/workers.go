@@ -7,5 +7,6 @@ import "github.com/virga-im/virga/shared/route"
 var Workers = []route.Worker{
 	fanOut,
 	sweepFanOut,
+	sweepChunks,
 	endAbandonedCreations,
 }

@@ -41,56 +41,78 @@ const sweepFor = time.Minute
 // eachRoom goes on through the index where the last run of the sweep stopped. It
 // calls do with the rows of some rooms at a time, until there are no more, do
 // says that it was enough, or the time is up; then the next run goes on, or
-// begins anew. The place moves when do is done, so a run that dies is repeated
-// from there. After an error it stays, unless do handled that itself. Of two
-// runs at once, the slower one ends.
+// begins anew. The place is written where a run stops, and on the way after so
+// many rooms that it would be a pity to begin again; a run that dies is repeated
+// from there. Of two runs at once, the slower one ends. A server of few rooms
+// pays for no writes.
 func (s *Service) eachRoom(ctx context.Context, sweep string, do func(context.Context, []store.Item) (enough bool, err error)) error {
-	it, err := s.place(ctx, sweep)
+	at, err := s.place(ctx, sweep)
 	if err != nil {
 		return err
 	}
-	shard, after, version := int(it.Int("shard")), it.Str("after"), it.Int("v")
+	began := at
 	until := s.Clock.Now().Add(sweepFor)
-	for enough := false; !enough && shard < indexShards && s.Clock.Now().Before(until); {
-		page, err := s.DB.Query(ctx, store.Query{Table: store.Server, Part: indexPart(shard), After: after, Limit: slice})
+	since := 0 // rooms
+	for at.shard < indexShards {
+		page, err := s.DB.Query(ctx, store.Query{Table: store.Server, Part: indexPart(at.shard), After: at.after, Limit: slice})
 		if err != nil {
 			return fmt.Errorf("list rooms: %w", err)
 		}
+		enough := false
 		if len(page.Items) > 0 {
 			if enough, err = do(ctx, page.Items); err != nil {
 				return err
 			}
 		}
-		if after = page.Next; after == "" {
-			shard++
+		if at.after = page.Next; at.after == "" {
+			at.shard++
 		}
-		at := shard
-		if at == indexShards {
-			at = 0
+		if at.shard == indexShards {
+			break
 		}
-		w := store.Put(store.Server, placeKey(sweep), store.Attrs{"shard": int64(at), "after": after, "v": version + 1})
-		if version == 0 {
-			w = w.If(store.NotExists())
-		} else {
-			w = w.If(store.Equal("v", version))
+		stop := enough || !s.Clock.Now().Before(until)
+		if since += len(page.Items); stop || since >= slice {
+			if ok, err := s.moveTo(ctx, sweep, &at); err != nil || !ok || stop {
+				return err
+			}
+			since = 0
 		}
-		if _, err := s.DB.Write(ctx, w); store.Failed(err) != nil {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("move place of sweep %s: %w", sweep, err)
-		}
-		version++
 	}
-	return nil
+	if at.shard = 0; began.version == at.version && began.shard == 0 && began.after == "" {
+		return nil // from the beginning to the end
+	}
+	_, err = s.moveTo(ctx, sweep, &at)
+	return err
 }
 
-func (s *Service) place(ctx context.Context, sweep string) (store.Item, error) {
+// place is where a sweep is in the index.
+type place struct {
+	shard   int
+	after   string
+	version int64 // zero: there is none yet
+}
+
+// moveTo writes the place, if no other run has.
+func (s *Service) moveTo(ctx context.Context, sweep string, p *place) (bool, error) {
+	w := store.Put(store.Server, placeKey(sweep), store.Attrs{"shard": int64(p.shard), "after": p.after, "v": p.version + 1})
+	if p.version == 0 {
+		w = w.If(store.NotExists())
+	} else {
+		w = w.If(store.Equal("v", p.version))
+	}
+	if _, err := s.DB.Write(ctx, w); store.Failed(err) != nil {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("move place of sweep %s: %w", sweep, err)
+	}
+	p.version++
+	return true, nil
+}
+
+func (s *Service) place(ctx context.Context, sweep string) (place, error) {
 	it, err := s.DB.Get(ctx, store.Ref{Table: store.Server, Key: placeKey(sweep)}, store.Consistent)
-	if errors.Is(err, store.ErrNotFound) {
-		return it, nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return place{}, fmt.Errorf("read place of sweep %s: %w", sweep, err)
 	}
-	if err != nil {
-		return it, fmt.Errorf("read place of sweep %s: %w", sweep, err)
-	}
-	return it, nil
+	return place{int(it.Int("shard")), it.Str("after"), it.Int("v")}, nil
 }

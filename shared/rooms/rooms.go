@@ -9,9 +9,12 @@
 //   - server: FAN#room / FAN: see timeline.Fan. Written by Dispatch and
 //     SweepFanOut, on the conditions that done rises and that the state follows
 //     from the one before.
-//   - server: ROOMS#<shard> / room {at}: the index of rooms, written in the
+//   - server: ROOMS#<shard> / room {at, m, v}: the index of rooms, written in the
 //     transaction that opens the room. If a row were lost, no sweep would find
-//     the room: changes that are lost would be told with the next one.
+//     the room: changes that are lost would be told with the next one, and
+//     garbage would stay. m is when its chunks were last marked, and v HEAD's
+//     version then if no garbage was left, both written by SweepChunks; stale
+//     ones cost another mark.
 //   - server: SWEEP#name / PLACE {shard, after, v}: how far a sweep is in the
 //     index. If it is lost or rolled back, some rooms are swept again.
 //   - server: CREATING / room {at}: a room whose creation takes several

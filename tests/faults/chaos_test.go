@@ -237,5 +237,6 @@ func (w *world) chaos(t *testing.T, seed uint64) {
 	if len(said) != 36 {
 		t.Errorf("%d messages were said, not 36", len(said))
 	}
+	w.checkChunks()
 	t.Logf("killed %d times", kills)
 }

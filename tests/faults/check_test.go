@@ -537,6 +537,29 @@ func (w *world) fan(room string) (f timeline.Fan) {
 	return f
 }
 
+// checkChunks lets the sweep of chunks come, and checks that the rooms have all
+// that their states need, and no other chunks.
+func (w *world) checkChunks() {
+	w.t.Helper()
+	w.clock.pass(9 * 24 * time.Hour)
+	w.ok(w.proc.RunTimers(w.ctx))
+	tl := timeline.New(timeline.Options{DB: w.proc.Store.DB(), Clock: clock.System{}, ServerName: "test"})
+	for room, r := range w.check() {
+		needed := map[string]bool{}
+		for _, o := range r.events {
+			w.ok(trie.Walk(w.ctx, tl.Loader(room), room, o.CurrentRoot(), trie.WalkAll, func(trie.Entry) bool { return true }))
+			w.ok(trie.Reachable(w.ctx, tl.Loader(room), o.CurrentRoot(), func(h trie.Hash) bool { needed[h.String()] = true; return true }))
+		}
+		for _, part := range timeline.ChunkParts(room) {
+			for _, it := range w.rows(store.Rooms, part) {
+				if !needed[it.Key.Sort] {
+					w.t.Errorf("room %s: nobody needs the chunk %s", room, it.Key.Sort)
+				}
+			}
+		}
+	}
+}
+
 // checkSeen checks that a client that watched saw each event that there was to
 // see, once, in order.
 func (w *world) checkSeen(c *client, rooms map[string]*seen) {

@@ -504,6 +504,7 @@ func (w *world) killAt(t *testing.T, s story, n int64, fault local.Fault) (over 
 	if s.after != nil {
 		s.after(w)
 	}
+	w.checkChunks()
 	if t.Failed() {
 		t.Logf("the kill was at %s", died)
 	}

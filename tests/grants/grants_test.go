@@ -25,6 +25,7 @@ import (
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/timeline/trie"
 	"github.com/virga-im/virga/shared/userlog"
 	"github.com/virga-im/virga/tests/scripts"
 	"github.com/virga-im/virga/tests/server"
@@ -81,10 +82,13 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 			o.Adjust = func(s *home.Server) { s.Rooms.PullAbove = 1 }
 			o.Store.Clock = clock
 		})
-		tokens := talk(t, in.URL)
+		tokens, room := talk(t, in.URL)
 		finish(t, in.Process)
 		clock.by.Add(int64(2 * time.Hour)) // then a device asks whether it still has to look
 		do(t, in.URL, tokens[1], "GET", "/sync", "")
+		litter(t, in.Process, room)
+		clock.by.Add(int64(8 * 24 * time.Hour))
+		finish(t, in.Process)
 	})
 	// A request and the worker behind it do some writes in whichever order they
 	// come, and the second finds them done. So what was not used in one round is
@@ -178,18 +182,28 @@ func do(t *testing.T, base, token, method, path, body string) (a answer) {
 	return a
 }
 
+// litter leaves what a writer leaves that dies before it changes the state.
+func litter(t *testing.T, p *process.Process, room string) {
+	t.Helper()
+	ctx := grant.With(t.Context(), "a dying writer", grant.WriteTable(store.Rooms.Name), nil)
+	_, err := p.Store.DB().Write(ctx, store.Put(store.Rooms, timeline.ChunkKey(room, trie.Hash{}), store.Attrs{"b": []byte("x"), "born": int64(1)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // talk lets somebody say something to somebody who listens, and returns the
-// tokens of both.
-func talk(t *testing.T, base string) (tokens []string) {
+// tokens of both and where.
+func talk(t *testing.T, base string) (tokens []string, room string) {
 	t.Helper()
 	for _, name := range []string{"alice", "bob"} {
 		tokens = append(tokens, do(t, base, "", "POST", "/register", `{"username":"`+name+`","password":"a password","auth":{"type":"m.login.dummy"}}`).Token)
 		do(t, base, tokens[len(tokens)-1], "GET", "/sync", "")
 	}
-	room := url.PathEscape(do(t, base, tokens[0], "POST", "/createRoom", `{"preset":"public_chat"}`).Room)
-	do(t, base, tokens[1], "POST", "/join/"+room, "{}")
-	do(t, base, tokens[0], "PUT", "/rooms/"+room+"/send/m.room.message/1", `{"msgtype":"m.text","body":"hello"}`)
-	return tokens
+	room = do(t, base, tokens[0], "POST", "/createRoom", `{"preset":"public_chat"}`).Room
+	do(t, base, tokens[1], "POST", "/join/"+url.PathEscape(room), "{}")
+	do(t, base, tokens[0], "PUT", "/rooms/"+url.PathEscape(room)+"/send/m.room.message/1", `{"msgtype":"m.text","body":"hello"}`)
+	return tokens, room
 }
 
 // ahead is the machine's clock, moved on by the test.
