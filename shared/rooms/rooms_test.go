@@ -23,7 +23,7 @@ import (
 
 // server is the domains over the embedded store, in memory.
 type server struct {
-	t        *testing.T
+	t        testing.TB
 	ctx      context.Context
 	store    *local.Local
 	rooms    *rooms.Service
@@ -40,7 +40,7 @@ func everything() grant.Set {
 	return grant.Of(grant.ReadTable(names...), grant.WriteTable(names...))
 }
 
-func open(t *testing.T, opt local.Options) *server {
+func open(t testing.TB, opt local.Options) *server {
 	t.Helper()
 	l, err := local.Open(opt)
 	if err != nil {

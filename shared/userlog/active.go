@@ -154,7 +154,7 @@ func (s *Service) Active(ctx context.Context, users []string) ([]string, error) 
 			refs = append(refs, store.Ref{Table: store.Users, Key: logKey(user)})
 		}
 	}
-	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
+	items, err := s.getMany(ctx, refs)
 	if err != nil {
 		return nil, fmt.Errorf("read who is active: %w", err)
 	}

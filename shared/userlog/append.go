@@ -128,7 +128,7 @@ func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos) 
 	for user := range to {
 		refs = append(refs, store.Ref{Table: store.Users, Key: CursorKey(user, room)})
 	}
-	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
+	items, err := s.getMany(ctx, refs)
 	if err != nil {
 		return fmt.Errorf("read cursors of %s: %w", room, err)
 	}
@@ -156,19 +156,33 @@ func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos) 
 }
 
 // each does something for many users, fanWidth of them at a time.
-func each(users []string, do func(user string) error) error {
+func each[T any](list []T, do func(T) error) error {
 	var wg sync.WaitGroup
-	errs := make([]error, len(users))
+	errs := make([]error, len(list))
 	slots := make(chan struct{}, fanWidth)
-	for i, user := range users {
+	for i, x := range list {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = do(user)
+			errs[i] = do(x)
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// getMany is store.GetAll, consistent, with many batches at a time: the members
+// of a large room are many.
+func (s *Service) getMany(ctx context.Context, refs []store.Ref) (all []store.Item, err error) {
+	var mu sync.Mutex
+	err = each(slices.Collect(slices.Chunk(refs, store.MaxBatchGet)), func(some []store.Ref) error {
+		items, err := s.DB.BatchGet(ctx, some, store.Consistent)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, items...)
+		return err
+	})
+	return all, err
 }
 
 // fanWidth is how many logs are written at a time.

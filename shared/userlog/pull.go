@@ -58,7 +58,7 @@ func (s *Service) Pull(ctx context.Context, room string, users []string) error {
 	for i, user := range users {
 		refs[i] = store.Ref{Table: store.Users, Key: logKey(user)}
 	}
-	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
+	items, err := s.getMany(ctx, refs)
 	if err != nil {
 		return fmt.Errorf("read who pulls %s: %w", room, err)
 	}
