@@ -9,6 +9,7 @@ import (
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/timeline/trie"
 	"github.com/virga-im/virga/shared/userlog"
 )
 
@@ -92,21 +93,34 @@ func (s *Service) fan(ctx context.Context, room string) (timeline.Fan, error) {
 	return fan, err
 }
 
-// A change is a local user's last membership event of a range.
+// A change is a local user's last membership of a range. Who is taken for a
+// member of a pulled room without being one looks at it in vain for an hour.
 type change struct {
 	pos        timeline.Pos
 	membership string
 }
 
-// ownChanges lists the local users whose own membership events are in (from,
-// to]. They are told of those whatever else is told to whom.
+// ownChanges lists the local users whose own membership changed in (from, to], or
+// was said again. They are told of that whatever else is told to whom.
 func (s *Service) ownChanges(ctx context.Context, room string, from, to timeline.Pos) (map[string]change, error) {
 	rows, err := s.Timeline.Range(ctx, room, from, to, false, 0)
 	if err != nil {
 		return nil, err
 	}
 	own := map[string]change{}
-	for _, r := range rows {
+	for i, r := range rows {
+		if r.Kind == timeline.KindState {
+			before := rows[:i]
+			if i == 0 {
+				if before, err = s.Timeline.Range(ctx, room, 0, from, true, 1); err != nil {
+					return nil, err
+				}
+			}
+			if err := s.movedMembers(ctx, room, before, r, own); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		e, err := r.Event()
 		if err != nil {
 			return nil, err
@@ -116,6 +130,27 @@ func (s *Service) ownChanges(ctx context.Context, room string, from, to timeline
 		}
 	}
 	return own, nil
+}
+
+// movedMembers adds the local users whose membership a change of state without an
+// event changed, after the last of the rows before.
+func (s *Service) movedMembers(ctx context.Context, room string, before []*timeline.EventRow, r *timeline.EventRow, own map[string]change) error {
+	var was trie.Root
+	if n := len(before); n > 0 {
+		was = before[n-1].CurrentRoot()
+	}
+	changes, err := trie.Diff(ctx, s.Timeline.Loader(room), room, was, r.CurrentRoot())
+	if err != nil {
+		return fmt.Errorf("compare states of %s: %w", room, err)
+	}
+	for _, c := range changes {
+		if c.Type == typeMember && s.isLocal(c.StateKey) {
+			// The membership is not read: to take somebody for a member who is none
+			// does no harm, see change.
+			own[c.StateKey] = change{r.Pos, "join"}
+		}
+	}
+	return nil
 }
 
 // members lists the local users who are in the room.

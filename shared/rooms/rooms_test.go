@@ -307,6 +307,41 @@ func TestFanOutTellsEverybodyOnce(t *testing.T) {
 	}
 }
 
+// A change of state without an event may change who is in the room. Whom it
+// concerns is told of it, and the others of its position.
+func TestFanOutTellsOfAChangeOfStateWithoutAnEvent(t *testing.T) {
+	s := open(t, local.NewMemory().Options())
+	alice, bob := s.register("alice"), s.register("bob")
+	s.look(alice)
+	room := s.create(rooms.Creation{Creator: alice, Preset: "public_chat"})
+	s.ok(s.rooms.Join(s.ctx, bob, room, ""))
+	s.ok(s.rooms.Leave(s.ctx, bob, room, ""))
+	dispatch := func() {
+		s.ok(s.rooms.Dispatch(s.ctx, []store.Change{{Table: store.Rooms, Key: timeline.HeadKey(room)}}))
+	}
+	dispatch()
+	head, err := s.timeline.Head(s.ctx, room)
+	s.ok(err)
+	joined, err := s.timeline.At(s.ctx, room, head.Pos-1)
+	s.ok(err)
+	head.Pos++
+	head.Version++
+	head.Root = joined.Root
+	for _, w := range []store.Write{
+		store.Put(store.Rooms, timeline.EventKey(room, head.Pos), store.Encode(timeline.EventRow{Kind: timeline.KindState, Root: joined.Root})),
+		store.Put(store.Rooms, timeline.HeadKey(room), store.Encode(head)),
+	} {
+		_, err := s.store.DB().Write(s.ctx, w)
+		s.ok(err)
+	}
+	dispatch()
+	for _, user := range []string{alice, bob} {
+		if _, to := s.told(user, room); to != head.Pos {
+			t.Errorf("%s was told up to %s of %s", user, to, head.Pos)
+		}
+	}
+}
+
 func TestAliases(t *testing.T) {
 	s := open(t, local.NewMemory().Options())
 	alice, bob := s.register("alice"), s.register("bob")
