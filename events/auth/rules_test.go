@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -207,6 +208,30 @@ func TestPowerLevelDefaults(t *testing.T) {
 		got = []int64{p.UserLevel(alice), p.UserLevel(bob), p.EventLevel("x", true), p.EventLevel("y", true), p.Notification("room"), p.UsersDefault()}
 		if want := []int64{2, 5, 9, 50, 7, 2}; !reflect.DeepEqual(got, want) {
 			t.Errorf("version %s: %v", r.v.ID, got)
+		}
+	})
+}
+
+// A client is told apart what it may not do (M_FORBIDDEN) from what nobody may
+// (M_BAD_JSON).
+func TestMalformedIsNotForbidden(t *testing.T) {
+	every(t, all, func(r *room) {
+		r.member(bob, "join")
+		for _, test := range []struct {
+			e         *auth.View
+			malformed bool
+		}{
+			{r.event("m.room.topic", "", bob, `{}`), false},
+			{r.event("m.room.member", carol, bob, ban), false},
+			{r.event("m.room.member", bob, bob, `{}`), true},
+			{r.event("m.room.member", bob, bob, `{"membership":"wave"}`), true},
+			{r.event("m.room.power_levels", "", alice, `{"users":[]}`), true},
+			{r.event("m.room.create", "", alice, `{"creator":"@alice:a.org","room_version":"99"}`), true},
+		} {
+			var rejection *auth.Error
+			if err := auth.Check(r.v, test.e, r.state); !errors.As(err, &rejection) || rejection.Malformed != test.malformed {
+				t.Errorf("version %s, %s: %v", r.v.ID, test.e.Type, err)
+			}
 		}
 	})
 }
