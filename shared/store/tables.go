@@ -20,9 +20,9 @@ func (c ChangeStream) String() string { return c.Table.Name + " changes" }
 // The tables. A row kind is documented by the package that writes it, with its
 // keys, its size, and what happens if it is lost or lags: rooms and events in
 // shared/timeline/rows.go, aliases in shared/directory, logs and cursors in
-// shared/userlog, transaction ids and deliveries in shared/rooms, accounts,
-// devices, sessions and secrets in shared/accounts, the signing key in
-// shared/federation. Partition keys begin with a prefix of their kind (R#, U#,
+// shared/userlog, transaction ids, the index of rooms and sweeps in shared/rooms,
+// deliveries in shared/timeline/pull.go, accounts, devices, sessions and secrets
+// in shared/accounts, the signing key in shared/federation. Partition keys begin with a prefix of their kind (R#, U#,
 // TXN#, EV#, …), so that no two kinds collide.
 var (
 	// Rooms holds the order, bodies, state and chunks of rooms, and aliases.

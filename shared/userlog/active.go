@@ -62,7 +62,7 @@ func activityOf(it store.Item) Activity {
 // (Behind, CatchUp) and then calls CaughtUp with it; only then is the log
 // complete. It writes at most once an hour.
 func (s *Service) CheckIn(ctx context.Context, user string, a Activity) (Activity, error) {
-	for range maxTries {
+	for try := range maxTries {
 		now := s.Clock.Now()
 		dormant := !now.Before(a.Until)
 		if !dormant && a.Until.Sub(now) > ActiveFor-renewEvery {
@@ -85,6 +85,15 @@ func (s *Service) CheckIn(ctx context.Context, user string, a Activity) (Activit
 			a = activityOf(f.Failed[0]) // another device was faster
 			continue
 		}
+		if isBusy(err) {
+			if !next.Waking {
+				return a, nil // for hours yet; the next look renews it
+			}
+			if err := s.pause(ctx, try); err != nil {
+				return a, err
+			}
+			continue
+		}
 		if err != nil {
 			return a, fmt.Errorf("keep %s active: %w", user, err)
 		}
@@ -97,10 +106,11 @@ func (s *Service) CheckIn(ctx context.Context, user string, a Activity) (Activit
 }
 
 // CaughtUp records that the log tells what happened while the user was dormant.
-// If another device has begun to catch up meanwhile, it is for that one to say.
+// If another device has begun to catch up meanwhile, it is for that one to say; if
+// the store is too busy, the next look catches up again.
 func (s *Service) CaughtUp(ctx context.Context, user string, a Activity) error {
 	w := store.Update(store.Users, logKey(user)).Remove(wakingAttr).If(store.Equal(untilAttr, clock.Millis(a.Until)))
-	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
+	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil && !isBusy(err) {
 		return fmt.Errorf("end waking of %s: %w", user, err)
 	}
 	return nil

@@ -27,7 +27,7 @@ func (s *Service) until(ctx context.Context, user string, try func() (done bool,
 		switch {
 		case done && err == nil:
 			return s.Waker.Wake(ctx, WakeKey(user))
-		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrThrottled):
+		case isBusy(err):
 			busy = err
 		case err != nil:
 			return err
@@ -35,16 +35,29 @@ func (s *Service) until(ctx context.Context, user string, try func() (done bool,
 		if n == 0 && err == nil {
 			continue // most often there was one other writer, who is done by now
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.Clock.After(time.Duration(1+rand.IntN(4<<min(n, 5))) * time.Millisecond):
+		if err := s.pause(ctx, n); err != nil {
+			return err
 		}
 	}
 	if busy == nil {
 		busy = errors.New("others were always faster")
 	}
 	return fmt.Errorf("log of %s after %d tries: %w", user, maxTries, busy)
+}
+
+// pause waits before another try.
+func (s *Service) pause(ctx context.Context, try int) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.Clock.After(time.Duration(1+rand.IntN(4<<min(try, 5))) * time.Millisecond):
+		return nil
+	}
+}
+
+// isBusy reports whether nothing was written and trying again may help.
+func isBusy(err error) bool {
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrThrottled)
 }
 
 // Append puts an entry at the end of the user's log and wakes the user's

@@ -3,7 +3,6 @@ package userlog
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -92,7 +91,7 @@ func (s *Service) Pull(ctx context.Context, room string, users []string) error {
 func (s *Service) Unpull(ctx context.Context, user string, h Head, rooms []string) error {
 	list := slices.DeleteFunc(slices.Clone(h.Pulled), func(room string) bool { return slices.Contains(rooms, room) })
 	_, err := s.DB.Write(ctx, h.pulled.write(user, list))
-	if err != nil && store.Failed(err) == nil && !errors.Is(err, store.ErrConflict) {
+	if err != nil && store.Failed(err) == nil && !isBusy(err) {
 		return fmt.Errorf("pull fewer rooms for %s: %w", user, err)
 	}
 	return nil

@@ -200,6 +200,9 @@ func TestARolloverThatIsKilledTellsOnce(t *testing.T) {
 	}
 }
 
+// dormant is longer than a user stays active.
+const dormant = userlog.ActiveFor + time.Hour
+
 // What the store answers when it is busy is tried again, since the event is
 // committed by then and its sender waits for no more than this.
 func TestABusyStoreIsTriedAgain(t *testing.T) {
@@ -216,6 +219,14 @@ func TestABusyStoreIsTriedAgain(t *testing.T) {
 	for to := userlog.Pos(1); to <= 10; to++ {
 		l.moved(to)
 		l.append(1)
+		l.clock.pass(dormant)
+		a, err := l.CheckIn(l.ctx, user, userlog.Activity{})
+		if err != nil || !a.Waking {
+			t.Fatalf("a dormant user's device looked, and found %+v, %v", a, err)
+		}
+		if err := l.CaughtUp(l.ctx, user, a); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

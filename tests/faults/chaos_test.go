@@ -13,6 +13,7 @@ import (
 
 	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
 // weather is what goes wrong in a run at random: calls that are throttled or in
@@ -103,7 +104,7 @@ func TestAServerThatDoesNothingEndsTheStory(t *testing.T) {
 
 // Two people send at once, one of them on two devices, a third comes and goes, a
 // fourth changes names, half of them at another process; the streams repeat, mix
-// and lose their records, reads lag, calls are throttled and in conflict, and the
+// and lose their records, the room is pulled, reads lag, calls are throttled and in conflict, and the
 // server is killed again and again. Two others just read, also while it happens.
 func TestManyThingsGoWrongAtOnce(t *testing.T) {
 	base := newWorld(t)
@@ -121,6 +122,9 @@ func TestManyThingsGoWrongAtOnce(t *testing.T) {
 func (w *world) chaos(t *testing.T, seed uint64) {
 	r := seeded(t, seed)
 	w = w.clone(t)
+	if seed%4 < 2 {
+		w.large = 3 // then the room is pulled
+	}
 	lost := rand.New(rand.NewPCG(seed, 4))
 	w.edit = func(o *local.Options) {
 		if seed%2 == 0 {
@@ -228,6 +232,9 @@ func (w *world) chaos(t *testing.T, seed uint64) {
 	delete(w.clients, "carol") // who comes and goes sees what others say meanwhile later or never
 	w.syncAll()
 	w.checkSwept()
+	if pulled := w.fan(room).State == timeline.StatePulled; pulled != (w.large > 0) {
+		t.Errorf("pulled is %t", pulled)
+	}
 	said := map[string]int{}
 	for _, o := range w.check()[room].events {
 		if o.Txn != "" {

@@ -66,6 +66,7 @@ var pulling = story{
 		w.register("frank", "grace")
 		w.clients["frank"].watch()
 		w.clients["grace"].watch()
+		w.clients["bob"].elsewhere, w.clients["grace"].elsewhere = true, true
 		w.is(timeline.StatePushed)
 	},
 	steps: []step{
@@ -88,6 +89,7 @@ var unpulling = story{
 	large: 5,
 	setup: func(w *world) {
 		people(crowd...)(w)
+		w.clients["bob"].elsewhere, w.clients["dave"].elsewhere = true, true
 		w.ok(say("alice", "zero")(w))
 		w.settle()
 		w.is(timeline.StatePulled)

@@ -321,6 +321,7 @@ var waking = story{
 	name: "wake",
 	setup: func(w *world) {
 		people("alice", "bob", "carol")(w)
+		w.clients["bob"].elsewhere = true
 		w.ok(w.clients["carol"].create("second", map[string]any{"preset": "public_chat"}))
 		_, err := w.clients["bob"].must("POST", roomPath(w.vars["second"], "join"), map[string]any{})
 		w.ok(err)
