@@ -2,16 +2,17 @@ package rooms
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 
 	"github.com/virga-im/virga/events/auth"
-	"github.com/virga-im/virga/events/id"
 	"github.com/virga-im/virga/events/pdu"
 	"github.com/virga-im/virga/events/roomversion"
 	"github.com/virga-im/virga/shared/clock"
-	"github.com/virga-im/virga/shared/federation"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/timeline/trie"
@@ -39,79 +40,75 @@ type batch struct {
 	s    *Service
 	room string
 	v    *roomversion.Version
-	key  *federation.SigningKey
 
+	was  timeline.Head // as it was read; Version 0: there is no room yet
 	head timeline.Head // as it will be
-	base int64         // the version of HEAD that the batch stands on; 0: there is no room yet
+	// exts are all forward extremities, oldest first, and spilled those that have a
+	// row of their own.
+	exts    []timeline.Extremity
+	spilled map[string]bool
+	// headMoves says that an event of the past changes HEAD too.
+	headMoves bool
 
 	mem    trie.Memory // chunks of the batch's own states
 	chunks []trie.Chunk
-	views  map[string]*auth.View // of the batch's own events
+	events map[string]*pdu.Event // the batch's own, by id
+	views  map[string]*auth.View // of its own events, and of those that it has read
 
 	writes  []store.Write
-	rows    map[store.Key]store.Write // of current state, by key: the last one counts
+	rows    map[store.Key]store.Write // of the rooms table, by key: the last one counts
 	servers map[string]int64          // change of joined members
 	cursors map[string]store.Write    // by user
+	marks   map[string]store.Write    // of events without a position, by id
 
 	txn   *store.Key // of the client transaction, if there is one
 	txnAt int        // its index in the transaction
 
 	sent     []Sent
+	placed   map[string]timeline.Pos // of sent, by event id
 	concerns map[string]timeline.Pos
 }
 
 func (s *Service) newBatch(ctx context.Context, room string, head *timeline.Head) (*batch, error) {
-	key, err := s.Keys.Signing(ctx)
-	if err != nil {
-		return nil, err
-	}
 	v, ok := roomversion.Get(head.RoomVersion)
 	if !ok {
 		return nil, fmt.Errorf("room %s has the unknown version %q", room, head.RoomVersion)
 	}
-	return &batch{
-		s: s, room: room, v: v, key: key, head: *head, base: head.Version,
-		mem: trie.Memory{}, views: map[string]*auth.View{},
-		rows: map[store.Key]store.Write{}, servers: map[string]int64{}, cursors: map[string]store.Write{},
-		concerns: map[string]timeline.Pos{},
-	}, nil
+	b := &batch{
+		s: s, room: room, v: v, was: *head, head: *head,
+		mem: trie.Memory{}, events: map[string]*pdu.Event{}, views: map[string]*auth.View{},
+		rows: map[store.Key]store.Write{}, servers: map[string]int64{}, cursors: map[string]store.Write{}, marks: map[string]store.Write{},
+		placed: map[string]timeline.Pos{}, concerns: map[string]timeline.Pos{},
+	}
+	var err error
+	b.exts, b.spilled, err = s.extremities(ctx, room, head)
+	return b, err
 }
 
 // state returns the auth views of the keys in the state as it is after the
 // events of the batch so far.
 func (b *batch) state(ctx context.Context, keys []auth.Key) (auth.StateMap, error) {
-	if b.head.CurrentRoot().IsZero() {
-		return auth.StateMap{}, nil
-	}
-	if len(b.views) == 0 {
-		return b.s.Timeline.Views(ctx, b.room, b.head.CurrentRoot(), keys)
-	}
+	return b.stateIn(ctx, b.head.CurrentRoot(), keys)
+}
+
+// stateIn returns the auth views of the keys in a state.
+func (b *batch) stateIn(ctx context.Context, root trie.Root, keys []auth.Key) (auth.StateMap, error) {
 	ks := make([]trie.Key, len(keys))
 	for i, k := range keys {
 		ks[i] = trie.Key(k)
 	}
-	ids, err := trie.Lookup(ctx, b.mem.Over(b.s.Timeline.Loader(b.room)), b.room, b.head.CurrentRoot(), ks)
+	ids, err := trie.Lookup(ctx, b.loader(), b.room, root, ks)
+	if err != nil {
+		return nil, fmt.Errorf("look up state of %s: %w", b.room, err)
+	}
+	views, err := b.viewsOf(ctx, slices.Collect(maps.Values(ids)))
 	if err != nil {
 		return nil, err
 	}
-	state := auth.StateMap{}
-	var rest []string
+	state := make(auth.StateMap, len(ids))
 	for k, eventID := range ids {
-		if view := b.views[eventID]; view != nil {
-			state[auth.Key(k)] = view
-		} else {
-			rest = append(rest, eventID)
-		}
-	}
-	index, err := b.s.Timeline.Index(ctx, rest)
-	if err != nil {
-		return nil, err
-	}
-	for k, eventID := range ids {
-		if row := index[eventID]; row != nil {
-			if state[auth.Key(k)], err = auth.Decode(row.View); err != nil {
-				return nil, err
-			}
+		if state[auth.Key(k)] = views[eventID]; views[eventID] == nil {
+			return nil, fmt.Errorf("state of %s names the unknown event %s", b.room, eventID)
 		}
 	}
 	return state, nil
@@ -123,6 +120,10 @@ const (
 	typeVisibility = "m.room.history_visibility"
 	typeRedaction  = "m.room.redaction"
 )
+
+// maxCited is how many forward extremities an event of ours follows. The others
+// stay extremities for the next one.
+const maxCited = 10
 
 // add makes the event, checks that the room's state allows it, and adds what has
 // to be written. Errors are auth.Error or those of pdu.Build.
@@ -138,31 +139,51 @@ func (b *batch) add(ctx context.Context, d Draft) error {
 	if builder.OriginServerTS == 0 {
 		builder.OriginServerTS = clock.Millis(b.s.Clock.Now())
 	}
-	for _, x := range b.head.Extremities {
+	cited := b.exts[max(0, len(b.exts)-maxCited):]
+	for _, x := range cited {
 		builder.PrevEvents = append(builder.PrevEvents, x.ID)
-		builder.Depth = max(builder.Depth, x.Depth+1)
+		builder.Depth = max(builder.Depth, min(x.Depth, math.MaxInt64-1)+1) // a stranger sets it
+	}
+	before, err := b.stateBefore(ctx, cited)
+	if err != nil {
+		return err
 	}
 	draft, err := auth.ViewOfBuilder(b.v, &builder)
 	if err != nil {
 		return fmt.Errorf("%w: %w", pdu.ErrBadJSON, err)
 	}
-	keys := auth.Reads(b.v, draft)
-	if d.StateKey != nil {
-		keys = append(keys, auth.Key{Type: d.Type, StateKey: *d.StateKey})
+	if b.v.GivenEventIDs() {
+		draft.ID = "$:" + b.s.ServerName // rules ask for the server in it
 	}
-	state, err := b.state(ctx, keys)
+	state, err := b.stateIn(ctx, before, auth.Reads(b.v, draft))
 	if err != nil {
 		return err
 	}
 	if err := auth.Check(b.v, draft, state); err != nil {
 		return err
 	}
+	if before != b.head.CurrentRoot() {
+		current, err := b.state(ctx, auth.Reads(b.v, draft))
+		if err != nil {
+			return err
+		}
+		if err := auth.Check(b.v, draft, current); err != nil {
+			return err
+		}
+	}
 	for _, k := range auth.Needed(b.v, draft) {
 		if view := state[k]; view != nil {
 			builder.AuthEvents = append(builder.AuthEvents, view.ID)
 		}
 	}
-	e, err := builder.Build(b.v, b.s.ServerName, b.key.ID, b.key.Private)
+	if builder.Hashes, err = b.hashes(ctx, &builder); err != nil {
+		return err
+	}
+	key, err := b.s.Keys.Signing(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := builder.Build(b.v, b.s.ServerName, key.ID, key.Private)
 	if err != nil {
 		return err
 	}
@@ -173,154 +194,273 @@ func (b *batch) add(ctx context.Context, d Draft) error {
 	if b.room == "" {
 		b.room = e.RoomID // version 12: the create event names the room
 	}
-	return b.accept(ctx, d, e, view, state)
-}
-
-// accept gives the event its position and adds the rows that follow from it.
-func (b *batch) accept(ctx context.Context, d Draft, e *pdu.Event, view *auth.View, state auth.StateMap) error {
-	before := b.head.Root
-	b.views[e.ID] = view
-	if b.head.Pos == 0 {
-		b.head.Pos = userlog.FirstPos - 1
+	if err := b.accept(ctx, accepted{event: e, view: view, before: before, device: d.Txn.Device, txn: d.Txn.ID}); err != nil {
+		return err
 	}
-	b.head.Pos++
-	pos := b.head.Pos
-	row := timeline.EventRow{
-		ID: e.ID, JSON: e.JSON(), RoomVersion: b.v.ID, Visibility: b.head.Visibility, Device: d.Txn.Device, Txn: d.Txn.ID,
-	}
-	if e.IsState() {
-		old := state[auth.Key{Type: e.Type, StateKey: *e.StateKey}]
-		if old != nil {
-			row.Prev = old.ID
-		}
-		if err := b.setState(ctx, e, view, old, pos); err != nil {
-			return err
-		}
-		if e.Type == typeVisibility {
-			v := visibility(e.Content)
-			row.Visibility = morePermissive(v, b.head.Visibility)
-			b.head.Visibility = v
-		}
-	}
-	row.Root = b.head.Root
-	b.head.Extremities = []timeline.Extremity{{ID: e.ID, Depth: e.Depth}}
-
-	b.writes = append(b.writes,
-		store.Put(store.Rooms, timeline.EventKey(b.room, pos), store.Encode(row)).If(store.NotExists()),
-		store.Put(store.Events, timeline.IndexKey(e.ID), store.Encode(timeline.IndexRow{
-			Room: b.room, Pos: pos, Before: before, After: b.head.Root, View: view.Encode(),
-		})).If(store.NotExists()),
-	)
 	if b.txn != nil && d.Txn.ID != "" {
-		b.writes = append(b.writes, store.Put(store.Users, *b.txn, store.Attrs{"id": e.ID, "pos": int64(pos)}).
+		b.writes = append(b.writes, store.Put(store.Users, *b.txn, store.Attrs{"id": e.ID, "pos": int64(b.head.Pos)}).
 			Until(b.s.Clock.Now().Add(TxnRetention)).If(store.NotExists()))
 		b.txnAt = len(b.writes) // HEAD goes before the writes
 	}
-	b.sent = append(b.sent, Sent{e.ID, pos})
-	if e.Type == typeRedaction && !e.IsState() && e.Redacts != "" {
-		return b.redact(ctx, e, pos)
-	}
 	return nil
 }
 
-// setState moves the current state on by one event.
-func (b *batch) setState(ctx context.Context, e *pdu.Event, view, old *auth.View, pos timeline.Pos) error {
-	key := trie.Key{Type: e.Type, StateKey: *e.StateKey}
-	root, chunks, err := trie.Update(ctx, b.mem.Over(b.s.Timeline.Loader(b.room)), b.room, b.head.CurrentRoot(),
-		[]trie.Entry{{Key: key, EventID: e.ID}})
-	if err != nil {
-		return fmt.Errorf("change state of %s: %w", b.room, err)
+// stateBefore is the state before an event that follows the extremities.
+func (b *batch) stateBefore(ctx context.Context, cited []timeline.Extremity) (trie.Root, error) {
+	if len(cited) == len(b.exts) {
+		return b.head.CurrentRoot(), nil // that is what the current state is
 	}
-	b.mem.Add(chunks)
-	b.chunks = append(b.chunks, chunks...)
-	b.head.Root, b.head.RowsRoot = root[:], root[:]
-	b.head.StateVer++
+	roots := make([]trie.Root, len(cited))
+	for i, x := range cited {
+		roots[i] = x.After()
+	}
+	return b.resolve(ctx, roots)
+}
 
-	row := timeline.StateRow{ID: e.ID, Pos: pos}
-	if e.Type != typeMember {
-		return b.put(timeline.StateKey(b.room, e.Type, *e.StateKey), row)
+// hashes returns the reference hashes of the events that one of room version 1 or
+// 2 cites.
+func (b *batch) hashes(ctx context.Context, builder *pdu.Builder) (map[string]string, error) {
+	if !b.v.GivenEventIDs() {
+		return nil, nil
 	}
-	user := *e.StateKey
-	where := timeline.Remote
-	if b.s.isLocal(user) {
-		where = timeline.Local
+	cited := slices.Concat(builder.PrevEvents, builder.AuthEvents)
+	bodies, err := b.bodies(ctx, cited)
+	if err != nil {
+		return nil, err
 	}
-	now, was := view.Content.Membership, ""
-	if old != nil {
-		was = old.Content.Membership
+	hashes := map[string]string{}
+	for eventID, e := range bodies {
+		hash, err := pdu.ReferenceHash(b.v, e.JSON())
+		if err != nil {
+			return nil, fmt.Errorf("hash %s: %w", eventID, err)
+		}
+		hashes[eventID] = base64.RawStdEncoding.EncodeToString(hash[:])
 	}
-	if was != "" && was != now {
-		k := timeline.MemberKey(b.room, where, was, user)
+	return hashes, nil
+}
+
+// bodies returns those of the events that are known to the room, those of the
+// batch included, as they were received.
+func (b *batch) bodies(ctx context.Context, ids []string) (map[string]*pdu.Event, error) {
+	found := map[string]*pdu.Event{}
+	var rest []string
+	for _, eventID := range ids {
+		if e := b.events[eventID]; e != nil {
+			found[eventID] = e
+		} else {
+			rest = append(rest, eventID)
+		}
+	}
+	if len(rest) == 0 {
+		return found, nil
+	}
+	rows, err := b.s.Timeline.KnownEvents(ctx, b.room, rest)
+	if err != nil {
+		return nil, err
+	}
+	for eventID, row := range rows {
+		if found[eventID], err = row.Event(); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// accepted is an event that the room takes.
+type accepted struct {
+	event  *pdu.Event
+	view   *auth.View
+	before trie.Root // the state before it
+	// known is the event's row so far, of one that was here without a position.
+	known *timeline.IndexRow
+	behind
+	// foreign says that another server made it.
+	foreign     bool
+	device, txn string
+}
+
+// accept gives the event its position, moves the forward extremities and the
+// current state on, and adds the rows that follow from it.
+func (b *batch) accept(ctx context.Context, a accepted) error {
+	e := a.event
+	if err := b.know(ctx, e, a.view); err != nil {
+		return err
+	}
+	after, prev, err := b.stateAfter(ctx, e, a.before)
+	if err != nil {
+		return err
+	}
+	visible, err := b.visibilityOf(ctx, e, a.before)
+	if err != nil {
+		return err
+	}
+	b.unexpose(a)
+	if a.known == nil || !a.known.Followed {
+		b.exts = append(b.exts, timeline.Extremity{ID: e.ID, Depth: e.Depth, Root: after[:]})
+	}
+	if err := b.moveState(ctx, e); err != nil {
+		return err
+	}
+	b.nextPos(a.missing)
+	pos := b.head.Pos
+	row := timeline.EventRow{
+		ID: e.ID, JSON: e.JSON(), RoomVersion: b.v.ID, Root: b.head.Root, Visibility: visible,
+		Device: a.device, Txn: a.txn, Prev: prev,
+	}
+	index := timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode()}
+	put := store.Put(store.Events, timeline.IndexKey(e.ID), nil).If(store.NotExists())
+	if a.known != nil {
+		index.Seen = a.known.Seen
+		put = store.Put(store.Events, timeline.IndexKey(e.ID), nil).If(unchanged(a.known)...)
+		k := timeline.UnplacedKey(b.room, e.ID)
 		b.rows[k] = store.Delete(store.Rooms, k)
 	}
-	if now == "join" && was != "join" {
-		b.servers[id.Server(user)]++
-	}
-	if now != "join" && was == "join" {
-		b.servers[id.Server(user)]--
-	}
-	row.DisplayName, row.AvatarURL = shownProfile(e.Content)
-	if where == timeline.Local && now != was {
-		if err := b.memberChanged(ctx, user, userlog.Transition{Pos: pos, Membership: now, EventID: e.ID, Sender: e.Sender}); err != nil {
+	if a.foreign {
+		if row.Redacted, row.RedactedAt, err = b.redactedBy(ctx, e); err != nil {
 			return err
 		}
 	}
-	return b.put(timeline.MemberKey(b.room, where, now, user), row)
-}
-
-func (b *batch) put(k store.Key, row timeline.StateRow) error {
-	b.rows[k] = store.Put(store.Rooms, k, store.Encode(row))
-	return nil
-}
-
-// memberChanged records a local user's own membership in the user's cursor.
-func (b *batch) memberChanged(ctx context.Context, user string, t userlog.Transition) error {
-	if _, twice := b.cursors[user]; twice {
-		return errors.New("a batch changes a membership twice")
+	put.Attrs = store.Encode(index)
+	b.writes = append(b.writes, store.Put(store.Rooms, timeline.EventKey(b.room, pos), store.Encode(row)).If(store.NotExists()), put)
+	b.sent = append(b.sent, Sent{e.ID, pos})
+	b.placed[e.ID] = pos
+	if e.Type == typeRedaction && !e.IsState() && e.Redacts != "" {
+		return b.redact(ctx, redaction{e, a.before, pos})
 	}
-	c, err := b.s.Log.Cursor(ctx, user, b.room)
-	if err != nil {
-		return err
-	}
-	b.cursors[user] = userlog.MembershipChanged(user, c, t)
-	b.concerns[user] = t.Pos
 	return nil
 }
 
-// redact marks the target. The mark is a row of its own, so that a target that
-// arrives later finds it, and is repeated in the target's row, so that readers
-// of events need no further read.
-func (b *batch) redact(ctx context.Context, e *pdu.Event, pos timeline.Pos) error {
-	target, err := b.s.Timeline.EventsByID(ctx, b.room, []string{e.Redacts})
+// unexpose takes what an event follows out of the forward extremities, and
+// reports whether there was any of it.
+func (b *batch) unexpose(a accepted) bool {
+	for _, row := range a.through {
+		if !row.Followed {
+			b.markUnplaced(row, "fol", true)
+		}
+	}
+	n := len(b.exts)
+	b.exts = slices.DeleteFunc(b.exts, func(x timeline.Extremity) bool {
+		return slices.Contains(a.event.PrevEvents, x.ID) || slices.Contains(a.placed, x.ID)
+	})
+	return len(b.exts) < n
+}
+
+// markUnplaced sets an attribute of the row of an event without a position.
+func (b *batch) markUnplaced(row *timeline.IndexRow, attr string, value any) {
+	w, ok := b.marks[row.ID]
+	if !ok {
+		w = store.Update(store.Events, timeline.IndexKey(row.ID)).If(unchanged(row)...)
+	}
+	b.marks[row.ID] = w.Set(attr, value)
+}
+
+// know makes the event one of the batch.
+func (b *batch) know(ctx context.Context, e *pdu.Event, view *auth.View) error {
+	cited, err := b.viewsOf(ctx, e.AuthEvents)
 	if err != nil {
 		return err
 	}
-	k := timeline.RedactionKey(b.room, e.Redacts)
-	b.rows[k] = store.Put(store.Rooms, k, store.Attrs{"id": e.ID, "pos": int64(pos)})
-	row := target[e.Redacts]
-	if row == nil || row.Redacted != "" {
-		return nil
-	}
-	k = timeline.EventKey(b.room, row.Pos)
-	b.rows[k] = store.Update(store.Rooms, k).Set("rd", e.ID).Set("rp", int64(pos)).If(store.Exists())
-	ev, err := row.Event()
-	if err != nil || ev.Type != typeMember || ev.StateKey == nil {
-		return err
-	}
-	// The member list shows names of its own.
-	where := timeline.Remote
-	if b.s.isLocal(*ev.StateKey) {
-		where = timeline.Local
-	}
-	k = timeline.MemberKey(b.room, where, membershipOf(ev.Content), *ev.StateKey)
-	state, err := b.s.Timeline.StateIDs(ctx, b.room, b.head.CurrentRoot(), []auth.Key{{Type: typeMember, StateKey: *ev.StateKey}})
-	if err != nil {
-		return err
-	}
-	if state[auth.Key{Type: typeMember, StateKey: *ev.StateKey}] == ev.ID {
-		b.rows[k] = store.Update(store.Rooms, k).Remove("dn", "av")
-	}
+	view.Generation = generation(view, cited)
+	b.events[e.ID], b.views[e.ID] = e, view
 	return nil
+}
+
+// generation is one more than the highest of the events that an event cites, or
+// zero if one of them has none.
+func generation(view *auth.View, cited map[string]*auth.View) int64 {
+	var highest int64
+	for _, eventID := range view.AuthEvents {
+		a := cited[eventID]
+		if a == nil || a.Generation == 0 {
+			return 0
+		}
+		highest = max(highest, a.Generation)
+	}
+	return highest + 1
+}
+
+// stateAfter is the state after an event, and the event that it replaces in it.
+func (b *batch) stateAfter(ctx context.Context, e *pdu.Event, before trie.Root) (after trie.Root, prev string, err error) {
+	if !e.IsState() {
+		return before, "", nil
+	}
+	key := trie.Key{Type: e.Type, StateKey: *e.StateKey}
+	ids, err := trie.Lookup(ctx, b.loader(), b.room, before, []trie.Key{key})
+	if err != nil {
+		return trie.Root{}, "", fmt.Errorf("look up state of %s: %w", b.room, err)
+	}
+	after, err = b.update(ctx, before, []trie.Entry{{Key: key, EventID: e.ID}})
+	return after, ids[key], err
+}
+
+// moveState makes the current state that of the forward extremities as they are
+// now. e is the event that was added to them, or nil.
+func (b *batch) moveState(ctx context.Context, e *pdu.Event) error {
+	roots := make([]trie.Root, len(b.exts))
+	for i, x := range b.exts {
+		roots[i] = x.After()
+	}
+	current, err := b.resolve(ctx, roots)
+	if err != nil || current == b.head.CurrentRoot() {
+		return err
+	}
+	b.head.Root = current[:]
+	b.head.StateVer++
+	if e == nil || e.Type == typeVisibility || len(b.exts) > 1 || len(e.PrevEvents) > 1 {
+		b.head.Visibility, err = b.visibilityIn(ctx, current)
+	}
+	return err
+}
+
+// nextPos moves HEAD to the next position: in a new segment where events are
+// missing before it.
+func (b *batch) nextPos(gap []string) {
+	switch {
+	case b.head.Pos == 0:
+		b.head.Pos = userlog.FirstPos
+	case len(gap) == 0:
+		b.head.Pos++
+	default:
+		b.head.Pos = timeline.NextSegment(b.head.Pos)
+	}
+	if len(gap) > 0 {
+		b.head.Gapped = true
+		b.writes = append(b.writes, store.Put(store.Rooms, timeline.GapKey(b.room, b.head.Pos),
+			store.Encode(timeline.GapRow{Missing: gap, Low: b.head.Pos, Version: 1})).If(store.NotExists()))
+	}
+}
+
+// visibilityOf is the visibility of history at an event: of a change of it, the
+// more permissive of before and after.
+func (b *batch) visibilityOf(ctx context.Context, e *pdu.Event, before trie.Root) (string, error) {
+	v := b.head.Visibility
+	if before != b.head.CurrentRoot() {
+		var err error
+		if v, err = b.visibilityIn(ctx, before); err != nil {
+			return "", err
+		}
+	}
+	if e.Is(typeVisibility, "") {
+		v = morePermissive(v, visibility(e.Content))
+	}
+	return v, nil
+}
+
+// visibilityIn is the visibility of history in a state.
+func (b *batch) visibilityIn(ctx context.Context, root trie.Root) (string, error) {
+	key := trie.Key{Type: typeVisibility}
+	ids, err := trie.Lookup(ctx, b.loader(), b.room, root, []trie.Key{key})
+	if err != nil {
+		return "", fmt.Errorf("look up state of %s: %w", b.room, err)
+	}
+	bodies, err := b.bodies(ctx, slices.Collect(maps.Values(ids)))
+	if err != nil {
+		return "", err
+	}
+	if e := bodies[ids[key]]; e != nil {
+		return visibility(e.Content), nil
+	}
+	return visibility(nil), nil
 }
 
 func shownProfile(content json.RawMessage) (name, avatar string) {

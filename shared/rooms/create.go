@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentio/ksuid"
@@ -63,7 +64,15 @@ const abandonedAfter = time.Hour
 func creatingKey(room string) store.Key { return store.Key{Part: "CREATING", Sort: room} }
 
 // CreatableVersions lists the room versions that a client may ask for.
-func CreatableVersions() []string { return []string{"11", "12"} }
+func CreatableVersions() []string {
+	var versions []string
+	for _, v := range roomversion.All() {
+		if v.Stable {
+			versions = append(versions, v.ID)
+		}
+	}
+	return versions
+}
 
 // Create makes a room and returns its id. The room is there for everybody,
 // complete, when the last of its transactions is committed, and for nobody
@@ -73,7 +82,7 @@ func (s *Service) Create(ctx context.Context, c Creation) (string, error) {
 		c.Version = roomversion.Default
 	}
 	if !slices.Contains(CreatableVersions(), c.Version) {
-		return "", mxerr.New(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "This server does not create rooms of version %q; it creates versions 11 and 12.", c.Version)
+		return "", mxerr.New(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "This server does not create rooms of version %q; it creates versions %s.", c.Version, strings.Join(CreatableVersions(), ", "))
 	}
 	if c.Preset == "" {
 		c.Preset = "private_chat"
@@ -152,6 +161,9 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 				}
 				return "", creationError(err)
 			}
+		}
+		if err := b.finish(ctx); err != nil {
+			return "", err
 		}
 		first, last := room == "" || head.Version == 0, len(b.sent) < perTransaction || chunk[len(chunk)-1].last
 		room = b.room

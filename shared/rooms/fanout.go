@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
@@ -14,7 +16,7 @@ import (
 )
 
 // FansOut is what Dispatch uses.
-var FansOut = grant.Of(grant.ReadTable("rooms"), userlog.Appends, grant.ReadTable("server"), grant.WriteTable("server"))
+var FansOut = grant.Of(Writes, grant.WriteTable("server"))
 
 // Dispatch tells the members of rooms whose HEAD has changed. A change is only a
 // hint: what there is to do is the distance between the room's cursor and its
@@ -49,6 +51,9 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	if err != nil {
 		return err
 	}
+	if head, err = s.keepUp(ctx, room, head); err != nil {
+		return err
+	}
 	fan, err := s.fan(ctx, room)
 	if err != nil {
 		return err
@@ -56,24 +61,24 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	if fan.Done >= head.Pos && fan.State != timeline.StateGoing {
 		return nil
 	}
-	own, err := s.ownChanges(ctx, room, fan.Done, head.Pos)
+	own, err := s.ownChanges(ctx, room, fan, head)
 	if err != nil {
 		return err
 	}
 	if fan.State == timeline.StatePulled && s.recount(fan) {
-		if fan, err = s.backToPushed(ctx, room); err != nil {
+		if fan, err = s.backToPushed(ctx, room, head); err != nil {
 			return err
 		}
 	}
 	if fan.State == timeline.StatePulled {
 		err = s.tellPulled(ctx, room, own)
 	} else {
-		err = s.tellPushed(ctx, room, fan, own, head.Pos)
+		err = s.tellPushed(ctx, room, fan, own, head)
 	}
 	if err != nil {
 		return err
 	}
-	w := store.Update(store.Server, timeline.FanKey(room)).Set("done", int64(head.Pos)).
+	w := store.Update(store.Server, timeline.FanKey(room)).Set("done", int64(head.Pos)).Set("root", head.Root).
 		If(store.AnyOf(store.Absent("done"), store.Less("done", int64(head.Pos))))
 	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
 		return fmt.Errorf("move fan-out of %s: %w", room, err)
@@ -93,69 +98,33 @@ func (s *Service) fan(ctx context.Context, room string) (timeline.Fan, error) {
 	return fan, err
 }
 
-// A change is a local user's last membership of a range. Who is taken for a
-// member of a pulled room without being one looks at it in vain for an hour.
-type change struct {
-	pos        timeline.Pos
-	membership string
-}
-
-// ownChanges lists the local users whose own membership changed in (from, to], or
-// was said again. They are told of that whatever else is told to whom.
-func (s *Service) ownChanges(ctx context.Context, room string, from, to timeline.Pos) (map[string]change, error) {
-	rows, err := s.Timeline.Range(ctx, room, from, to, false, 0)
-	if err != nil {
-		return nil, err
-	}
-	own := map[string]change{}
-	for i, r := range rows {
-		if r.Kind == timeline.KindState {
-			before := rows[:i]
-			if i == 0 {
-				if before, err = s.Timeline.Range(ctx, room, 0, from, true, 1); err != nil {
-					return nil, err
-				}
-			}
-			if err := s.movedMembers(ctx, room, before, r, own); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		e, err := r.Event()
-		if err != nil {
+// ownChanges lists the local users whose own membership changed since the last
+// fan-out, by an event or without one, or was said again, with the event that says
+// it now, or "". They are told of that whatever else is told to whom.
+func (s *Service) ownChanges(ctx context.Context, room string, fan timeline.Fan, head *timeline.Head) (map[string]string, error) {
+	was := timeline.RootOf(fan.Root)
+	if fan.Root == nil && fan.Done != 0 {
+		var err error
+		if was, err = s.Timeline.RootAt(ctx, room, fan.Done); err != nil {
 			return nil, err
 		}
-		if e.Type == typeMember && e.StateKey != nil && s.isLocal(*e.StateKey) {
-			own[*e.StateKey] = change{r.Pos, membershipOf(e.Content)}
+	}
+	changes, err := trie.Diff(ctx, s.Timeline.Loader(room), room, was, head.CurrentRoot())
+	if err != nil {
+		return nil, fmt.Errorf("compare states of %s: %w", room, err)
+	}
+	own := map[string]string{}
+	for _, c := range changes {
+		if c.Type == typeMember && s.isLocal(c.StateKey) {
+			own[c.StateKey] = c.New
 		}
 	}
 	return own, nil
 }
 
-// movedMembers adds the local users whose membership a change of state without an
-// event changed, after the last of the rows before.
-func (s *Service) movedMembers(ctx context.Context, room string, before []*timeline.EventRow, r *timeline.EventRow, own map[string]change) error {
-	var was trie.Root
-	if n := len(before); n > 0 {
-		was = before[n-1].CurrentRoot()
-	}
-	changes, err := trie.Diff(ctx, s.Timeline.Loader(room), room, was, r.CurrentRoot())
-	if err != nil {
-		return fmt.Errorf("compare states of %s: %w", room, err)
-	}
-	for _, c := range changes {
-		if c.Type == typeMember && s.isLocal(c.StateKey) {
-			// The membership is not read: to take somebody for a member who is none
-			// does no harm, see change.
-			own[c.StateKey] = change{r.Pos, "join"}
-		}
-	}
-	return nil
-}
-
 // members lists the local users who are in the room.
-func (s *Service) members(ctx context.Context, room string) ([]string, error) {
-	rows, err := s.Timeline.Members(ctx, room, timeline.Local, "join")
+func (s *Service) members(ctx context.Context, room string, head *timeline.Head) ([]string, error) {
+	rows, err := s.Timeline.Members(ctx, room, head, timeline.Local, "join")
 	if err != nil {
 		return nil, err
 	}
@@ -168,8 +137,8 @@ func (s *Service) members(ctx context.Context, room string) ([]string, error) {
 
 // tellPushed writes to the logs of the active members. The others learn of it
 // when they wake: who is active is read after HEAD, see userlog.Activity.
-func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan, own map[string]change, to timeline.Pos) error {
-	users, err := s.members(ctx, room)
+func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan, own map[string]string, head *timeline.Head) error {
+	users, err := s.members(ctx, room, head)
 	if err != nil {
 		return err
 	}
@@ -178,29 +147,34 @@ func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan,
 		return err
 	}
 	audience := make(map[string]timeline.Pos, len(active)+len(own))
-	for user, c := range own {
-		audience[user] = c.pos
+	for user := range own {
+		audience[user] = 0 // the user's own last transition
 	}
 	for _, user := range active {
-		audience[user] = to
+		audience[user] = head.Pos
 	}
 	if err := s.Log.MovedAll(ctx, room, audience); err != nil {
 		return err
 	}
 	if fan.State == timeline.StateGoing || len(active) > s.PullAbove {
-		return s.goToPulled(ctx, room, fan)
+		return s.goToPulled(ctx, room, head, fan)
 	}
 	return nil
 }
 
 // tellPulled wakes those who wait, once for the room, and writes to the logs of
 // those alone whose membership changed.
-func (s *Service) tellPulled(ctx context.Context, room string, own map[string]change) error {
+func (s *Service) tellPulled(ctx context.Context, room string, own map[string]string) error {
 	audience := make(map[string]timeline.Pos, len(own))
+	ids := slices.DeleteFunc(slices.Collect(maps.Values(own)), func(eventID string) bool { return eventID == "" })
+	views, err := s.Timeline.ViewsByID(ctx, ids)
+	if err != nil {
+		return err
+	}
 	var joined []string
-	for user, c := range own {
-		audience[user] = c.pos
-		if c.membership == "join" {
+	for user, eventID := range own {
+		audience[user] = 0 // the user's own last transition
+		if v := views[eventID]; v != nil && v.Content.Membership == "join" {
 			joined = append(joined, user)
 		}
 	}

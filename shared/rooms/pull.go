@@ -22,7 +22,7 @@ const (
 // steps. It may die between any two: the next fan-out, or the sweep, begins again
 // with the first that is not done, and until the last is done entries are
 // written as before.
-func (s *Service) goToPulled(ctx context.Context, room string, fan timeline.Fan) error {
+func (s *Service) goToPulled(ctx context.Context, room string, head *timeline.Head, fan timeline.Fan) error {
 	times := fan.Times
 	if fan.State != timeline.StateGoing {
 		going := store.Update(store.Server, timeline.FanKey(room)).Set("st", string(timeline.StateGoing)).Add("g", 1).
@@ -36,7 +36,7 @@ func (s *Service) goToPulled(ctx context.Context, room string, fan timeline.Fan)
 		}
 		times = it.Int("g")
 	}
-	users, err := s.members(ctx, room)
+	users, err := s.members(ctx, room, head)
 	if err != nil {
 		return err
 	}
@@ -60,8 +60,8 @@ func (s *Service) recount(fan timeline.Fan) bool {
 // few, half as many as make a room a pulled one, entries are written again from
 // now on; the members notice within an hour and stop looking. It returns how the
 // room is now.
-func (s *Service) backToPushed(ctx context.Context, room string) (timeline.Fan, error) {
-	users, err := s.members(ctx, room)
+func (s *Service) backToPushed(ctx context.Context, room string, head *timeline.Head) (timeline.Fan, error) {
+	users, err := s.members(ctx, room, head)
 	if err != nil {
 		return timeline.Fan{}, err
 	}

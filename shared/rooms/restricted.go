@@ -34,7 +34,7 @@ func (b *batch) authoriseRestricted(ctx context.Context, user string, content js
 	if err != nil || !allowed {
 		return content, err
 	}
-	members, err := b.s.Timeline.Members(ctx, b.room, timeline.Local, "join")
+	members, err := b.s.Timeline.Members(ctx, b.room, &b.head, timeline.Local, "join")
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,16 @@
 //
 // An event exists when the transaction that moves HEAD is committed, and not
 // before; the change of HEAD then drives fan-out until every active member's log
-// has the position, or the sweep does where the change is lost. A kill between any two store calls leaves either no event, or an
-// event whose deliveries are redone.
+// has the position, or the sweep does where the change is lost. A kill between any
+// two store calls leaves either no event, or an event whose deliveries are redone.
+//
+// Events of our own (append.go) follow the forward extremities and are allowed by
+// the current state, or not made. Events of other servers (receive.go) may follow
+// anything. Each has a state before it, resolved where several meet (resolve.go),
+// and a state after it; the current state is that where the forward extremities
+// meet. What is judged and not accepted is kept without a position, and judged
+// again should it come again. What is older than what the room has (backfill.go)
+// takes positions below it.
 package rooms
 
 import (
@@ -74,7 +82,9 @@ type Service struct {
 }
 
 // New returns the service.
-func New(o Options) *Service { return &Service{Options: o, PullAbove: pullAbove} }
+func New(o Options) *Service {
+	return &Service{Options: o, PullAbove: pullAbove}
+}
 
 // Writes is what an operation that makes an event uses; it is one set for all of
 // them, since each ends in the same transaction.

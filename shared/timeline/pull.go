@@ -34,7 +34,9 @@ import (
 //     was added meanwhile. So what was left to the members is told, and if the
 //     room is pulled again, or joined again, it is added after all or found out.
 type Fan struct {
-	Done  Pos      `db:"done"`
+	Done Pos `db:"done"`
+	// Root is the current state at Done.
+	Root  []byte   `db:"root,omitempty"`
 	State FanState `db:"st,omitempty"`
 	// Times counts how often the room began to be pulled.
 	Times int64 `db:"g,omitempty"`

@@ -23,15 +23,22 @@ type Pos = userlog.Pos
 //	S#type#key                     StateRow  current state but members
 //	M#local|remote#membership#user StateRow  current members
 //	SRV#server                     {n}       joined members of a server
-//	RD#event                       {id, pos} the event is redacted by another
+//	RD#event#redaction             {pos}     the event is to be redacted by another
+//	X#event                        Extremity a forward extremity that HEAD has no room for
+//	GAP#segment                    GapRow    what is missing before a segment
+//	OUT#event                      {}        an event that is known and has no position
 //	AL#alias                       a local alias of the room
 //
 // and R#room#CH<2 bits> / hash: a chunk of its state trie.
 //
-// All but chunks are written in the transaction that moves HEAD, so none can be
-// lost or lag alone; chunks are written before the HEAD that refers to them, and
-// are immutable. Writers condition on HEAD's version. Nothing of it is ever
-// rolled back except by a restore of all tables to one time.
+// All but chunks, OUT# and what backfill writes are written in the transaction
+// that moves HEAD, so none can be lost or lag alone; chunks are written before
+// whatever refers to them, and are immutable. Writers condition on HEAD's
+// version, and backfill on that of the GAP row. S#, M# and SRV# rows may lag as a
+// whole, while a change of state is worked in that no transaction can hold: see
+// Head.RowsRoot. An OUT# row only lists what the events table holds, for those
+// who purge or sweep the room; it is written before the event's row. Nothing of
+// it is ever rolled back except by a restore of all tables to one time.
 const (
 	HeadSort   = "HEAD"
 	eventPre   = "E#"
@@ -39,6 +46,9 @@ const (
 	memberPre  = "M#"
 	redactPre  = "RD#"
 	serverPre  = "SRV#"
+	spillPre   = "X#"
+	gapPre     = "GAP#"
+	outPre     = "OUT#"
 	Local      = "local"
 	Remote     = "remote"
 	eventTable = "EV#"
@@ -73,9 +83,26 @@ func ServerKey(room, server string) store.Key {
 	return store.Key{Part: RoomPart(room), Sort: serverPre + server}
 }
 
-// RedactionKey is the key of the mark that an event is redacted.
-func RedactionKey(room, eventID string) store.Key {
-	return store.Key{Part: RoomPart(room), Sort: redactPre + eventID}
+// RedactionKey is the key of the mark that an event is to be redacted by another.
+// Who may redact it is known when both are; a mark alone redacts nothing.
+func RedactionKey(room, target, redaction string) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: redactPre + target + "#" + redaction}
+}
+
+// ExtremityKey is the key of a forward extremity beyond those in HEAD.
+func ExtremityKey(room, eventID string) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: spillPre + eventID}
+}
+
+// GapKey is the key of the gap before the segment that the position is in.
+func GapKey(room string, p Pos) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: gapPre + segment(p).String()}
+}
+
+// UnplacedKey is the key of the mark that an event is known to the room without
+// a position in it.
+func UnplacedKey(room, eventID string) store.Key {
+	return store.Key{Part: RoomPart(room), Sort: outPre + eventID}
 }
 
 // IndexKey is the key of an event in the events table.
@@ -99,24 +126,57 @@ func ChunkParts(room string) []string {
 // Head is where a room stands: at most 1 KB. Every accepted event moves it, on
 // the condition that Version is what the writer has read.
 type Head struct {
-	Version     int64  `db:"v"`
-	StateVer    int64  `db:"sv"` // changes whenever CurrentRoot does
-	Pos         Pos    `db:"pos"`
-	Root        []byte `db:"cur"`  // the current state
-	RowsRoot    []byte `db:"rows"` // the state that S#, M# and SRV# rows show
+	Version  int64  `db:"v"`
+	StateVer int64  `db:"sv"` // changes whenever CurrentRoot does
+	Pos      Pos    `db:"pos"`
+	Root     []byte `db:"cur"` // the current state
+	// RowsRoot is the state that S#, M# and SRV# rows show. It is behind Root after
+	// a change of state that is too large for a transaction, until a worker has
+	// moved the rows.
+	RowsRoot []byte `db:"rows"`
+	// RowsTo is set while the rows are being moved: they then show neither RowsRoot
+	// nor RowsTo, but something between the two. RowsMove is the Version that
+	// began the move.
+	RowsTo      []byte `db:"to,omitempty"`
+	RowsMove    int64  `db:"mv,omitempty"`
 	RoomVersion string `db:"rv"`
 	// Creating hides a room that is not complete.
 	Creating bool `db:"cr,omitempty"`
 	// Visibility is the history_visibility now in force, by its first letter.
 	Visibility string `db:"hv"`
-	// Extremities are the events that no accepted event follows.
+	// Extremities are the events that no accepted event follows, the newest last:
+	// MaxExtremities at most, and Spilled more in X# rows.
 	Extremities []Extremity `db:"ext"`
+	Spilled     int64       `db:"xn,omitempty"`
+	// Gapped says that there is a segment, or was, with events missing before it.
+	Gapped bool `db:"gap,omitempty"`
 }
+
+// MaxExtremities is how many forward extremities HEAD has room for.
+const MaxExtremities = 5
 
 // Extremity is a forward extremity.
 type Extremity struct {
-	ID    string `json:"i"`
-	Depth int64  `json:"d"`
+	ID    string `json:"i" db:"-"`
+	Depth int64  `json:"d" db:"d"`
+	// Root is the state after the event.
+	Root []byte `json:"r" db:"r"`
+}
+
+// After is the state after the event.
+func (x Extremity) After() trie.Root { return root(x.Root) }
+
+// GapRow says what is missing before a segment: at most some 2 KB. If it were
+// lost, the events could not be backfilled; they would still be marked as a
+// limited timeline.
+type GapRow struct {
+	// Missing are the events that the segment's events cite and that are not here.
+	Missing []string `db:"m"`
+	// Low is the lowest position of the segment so far; what is found takes the
+	// one below it.
+	Low Pos `db:"low"`
+	// Version changes with each write.
+	Version int64 `db:"v"`
 }
 
 // HeadVersion is the attribute that writers condition on.
@@ -126,10 +186,16 @@ const HeadVersion = "v"
 func (h *Head) CurrentRoot() trie.Root { return root(h.Root) }
 
 // RowsCurrent reports whether S# and M# rows show the current state.
-func (h *Head) RowsCurrent() bool { return string(h.Root) == string(h.RowsRoot) }
+func (h *Head) RowsCurrent() bool { return h.RowsTo == nil && string(h.Root) == string(h.RowsRoot) }
+
+// Rows is the root of the state that S# and M# rows show, if they show one.
+func (h *Head) Rows() (r trie.Root, ok bool) { return root(h.RowsRoot), h.RowsTo == nil }
 
 // V is the room's version.
 func (h *Head) V() *roomversion.Version { v, _ := roomversion.Get(h.RoomVersion); return v }
+
+// RootOf reads a root as rows hold it; nil is the empty state.
+func RootOf(b []byte) trie.Root { return root(b) }
 
 func root(b []byte) trie.Root {
 	var r trie.Root
@@ -186,13 +252,47 @@ type IndexRow struct {
 	Room   string `db:"r"`
 	Pos    Pos    `db:"pos,omitempty"` // zero unless accepted
 	Status Status `db:"st,omitempty"`
-	// Before and After are the roots of the state before and after the event.
+	// Before and After are the roots of the state before and after the event, and
+	// nil for an outlier, of which they are not known.
 	Before []byte `db:"rb,omitempty"`
 	After  []byte `db:"ra,omitempty"`
 	// View is the auth view.
 	View []byte `db:"av"`
-	// JSON is the body of an event without a position.
-	JSON []byte `db:"b,omitempty"`
+	// Seen is where the room stood when the event became known, if that was before
+	// it took its position: an event that cites it became known later.
+	Seen Pos `db:"seen,omitempty"`
+	// JSON is the body of an event without a position, and RoomVersion how to read
+	// it.
+	JSON        []byte `db:"b,omitempty"`
+	RoomVersion string `db:"rv,omitempty"`
+	// Redacted is the event that redacts an event without a position.
+	Redacted string `db:"rd,omitempty"`
+	// Followed says of an event without a position that one with a position follows
+	// it, so that it is no forward extremity should it be accepted after all.
+	Followed bool `db:"fol,omitempty"`
+}
+
+// BeforeRoot and AfterRoot are the states before and after the event, if it is
+// Judged.
+func (r *IndexRow) BeforeRoot() trie.Root { return root(r.Before) }
+
+// AfterRoot is the state after the event.
+func (r *IndexRow) AfterRoot() trie.Root { return root(r.After) }
+
+// Judged reports whether the states before and after the event are known.
+func (r *IndexRow) Judged() bool { return r.After != nil }
+
+// UnknownAt is a position of the room at which the event was not known yet.
+func (r *IndexRow) UnknownAt() Pos {
+	if r.Seen != 0 || r.Pos == 0 {
+		return r.Seen
+	}
+	return r.Pos - 1
+}
+
+// unplaced is the event as a row of the room, without a position.
+func (r *IndexRow) unplaced() *EventRow {
+	return &EventRow{ID: r.ID, JSON: r.JSON, RoomVersion: r.RoomVersion, Root: r.After, Redacted: r.Redacted}
 }
 
 // StateRow is a piece of current state.

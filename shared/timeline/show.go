@@ -50,7 +50,7 @@ func (w *view) show(ctx context.Context, rows []*EventRow, f format) ([]json.Raw
 		return nil, err
 	}
 	for _, r := range rows {
-		e, err := r.visible()
+		e, err := r.Visible()
 		if err != nil {
 			return nil, err
 		}
@@ -68,14 +68,14 @@ func (w *view) show(ctx context.Context, rows []*EventRow, f format) ([]json.Raw
 			u.TransactionID = r.Txn
 		}
 		if p := prev[r.Prev]; p != nil {
-			old, err := p.visible()
+			old, err := p.Visible()
 			if err != nil {
 				return nil, err
 			}
 			u.PrevContent = old.Content
 		}
 		if b := because[r.RedactedAt]; b != nil && r.Redacted == b.ID {
-			re, err := b.visible()
+			re, err := b.Visible()
 			if err != nil {
 				return nil, err
 			}
@@ -126,8 +126,8 @@ func (w *view) companions(ctx context.Context, rows []*EventRow, f format) (prev
 	return prev, because, nil
 }
 
-// visible returns the event of the row, pruned if it was redacted.
-func (r *EventRow) visible() (*pdu.Event, error) {
+// Visible returns the event of the row, pruned if it was redacted.
+func (r *EventRow) Visible() (*pdu.Event, error) {
 	e, err := r.Event()
 	if err != nil || r.Redacted == "" {
 		return e, err

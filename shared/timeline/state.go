@@ -83,7 +83,7 @@ func (s *Service) StateEvent(ctx context.Context, v Viewer, room, typ, stateKey 
 		return nil, mxerr.NotFound("The room has no state of type %q with this key.", typ)
 	}
 	if contentOnly {
-		e, err := rows[0].visible()
+		e, err := rows[0].Visible()
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func (w *view) stateAt(ctx context.Context, at string) (trie.Root, error) {
 	if err != nil {
 		return trie.Root{}, err
 	}
-	return w.s.rootAt(ctx, w.room, min(p, w.until))
+	return w.s.RootAt(ctx, w.room, min(p, w.until))
 }
 
 // CountsMembers is what JoinedMembers uses.
@@ -191,7 +191,11 @@ func (s *Service) JoinedMembers(ctx context.Context, user, room string) (map[str
 	if c.Membership != "join" {
 		return nil, mxerr.Forbidden("You are not in the room %s.", room)
 	}
-	rows, err := s.Members(ctx, room, "", "join")
+	head, err := s.Head(ctx, room)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Members(ctx, room, head, "", "join")
 	if err != nil {
 		return nil, err
 	}

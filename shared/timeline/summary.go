@@ -42,6 +42,13 @@ func (ids stateIDs) changesSummary() bool {
 // ahead of the answer, whose successor then tells the same again.
 func (w *view) summary(ctx context.Context, root trie.Root) (*Summary, error) {
 	sum := new(Summary)
+	head, err := w.s.Head(ctx, w.room)
+	if err != nil {
+		return nil, err
+	}
+	if !head.RowsCurrent() {
+		return w.summaryOfState(ctx, head.CurrentRoot())
+	}
 	q := store.Query{Table: store.Rooms, Part: RoomPart(w.room), Consistency: store.Consistent}.Prefix(serverPre)
 	for it, err := range store.All(ctx, w.s.DB, q) {
 		if err != nil {
@@ -49,7 +56,7 @@ func (w *view) summary(ctx context.Context, root trie.Root) (*Summary, error) {
 		}
 		sum.Joined += it.Int("n")
 	}
-	invited, err := w.s.Members(ctx, w.room, "", "invite")
+	invited, err := w.s.Members(ctx, w.room, head, "", "invite")
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +88,26 @@ func (w *view) summary(ctx context.Context, root trie.Root) (*Summary, error) {
 	return sum, nil
 }
 
+// summaryOfState is summary while the rows are being moved.
+func (w *view) summaryOfState(ctx context.Context, root trie.Root) (*Summary, error) {
+	sum := new(Summary)
+	var members [4][]StateRow
+	for i, membership := range []string{"join", "invite", "leave", "ban"} {
+		var err error
+		if members[i], err = w.s.membersOfState(ctx, w.room, root, "", membership); err != nil {
+			return nil, err
+		}
+	}
+	sum.Joined, sum.Invited = int64(len(members[0])), int64(len(members[1]))
+	if named, err := w.named(ctx, root); err != nil || named {
+		return sum, err
+	}
+	if sum.Heroes = w.heroes(append(members[0], members[1]...)); len(sum.Heroes) == 0 {
+		sum.Heroes = w.heroes(append(members[2], members[3]...))
+	}
+	return sum, nil
+}
+
 // heroes are the first of the members, without the user.
 func (w *view) heroes(members []StateRow) []string {
 	slices.SortFunc(members, func(a, b StateRow) int { return cmp.Compare(a.Pos, b.Pos) })
@@ -100,7 +127,7 @@ func (w *view) named(ctx context.Context, root trie.Root) (bool, error) {
 		return false, err
 	}
 	for _, r := range rows {
-		e, err := r.visible()
+		e, err := r.Visible()
 		if err != nil {
 			return false, err
 		}

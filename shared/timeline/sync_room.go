@@ -7,6 +7,7 @@ import (
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/timeline/token"
+	"github.com/virga-im/virga/shared/timeline/trie"
 	"github.com/virga-im/virga/shared/userlog"
 )
 
@@ -139,9 +140,9 @@ func (y *syncing) remember(ctx context.Context, w *view, st *stretch, k *known, 
 	case !k.nothing && st.from != nil:
 		k.root = *st.from
 	case !k.nothing:
-		k.root, err = y.s.rootAt(ctx, w.room, from)
+		k.root, err = y.s.RootAt(ctx, w.room, from)
 	case y.filter.Room.State.LazyLoadMembers:
-		k.root, err = y.s.rootAt(ctx, w.room, seen)
+		k.root, err = y.s.RootAt(ctx, w.room, seen)
 	}
 	return err
 }
@@ -245,11 +246,11 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) error {
 	// The user learns of a refused or withdrawn invite, and of a ban after the
 	// departure, and of nothing else that happened.
 	if !ok || last.Pos > was || len(st.rows) == 0 {
-		row, err := y.s.At(ctx, t.room, last.Pos)
+		row, _, err := y.s.transitionRow(ctx, t.room, last)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(st.rows, func(r *EventRow) bool { return r.ID == row.ID }) {
+		if row != nil && !slices.ContainsFunc(st.rows, func(r *EventRow) bool { return r.ID == row.ID }) {
 			st.rows = append(st.rows, row)
 		}
 	}
@@ -262,6 +263,22 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) error {
 	}
 	put(y, &y.rooms.Leave, t.room, room)
 	return nil
+}
+
+// transitionRow returns the event of a change of membership, or nil if it was lost
+// without one. Most often it is the event of the position; where the state was
+// resolved anew, it may be an older one. The root is that of the state after it.
+func (s *Service) transitionRow(ctx context.Context, room string, tr userlog.Transition) (*EventRow, trie.Root, error) {
+	row, err := s.At(ctx, room, tr.Pos)
+	if err != nil {
+		return nil, trie.Root{}, err
+	}
+	root := row.CurrentRoot()
+	if row.ID == tr.EventID {
+		return row, root, nil
+	}
+	rows, err := s.KnownEvents(ctx, room, []string{tr.EventID})
+	return rows[tr.EventID], root, err
 }
 
 // asked tells of an invite, or of a knock: the room as it shows itself to people
@@ -283,11 +300,11 @@ func (y *syncing) asked(ctx context.Context, w *view, t *task, membership string
 			return err
 		}
 	}
-	row, err := y.s.At(ctx, t.room, tr.Pos)
-	if err != nil {
+	row, root, err := y.s.transitionRow(ctx, t.room, tr)
+	if err != nil || row == nil {
 		return err
 	}
-	rows, err := y.s.StateEvents(ctx, t.room, row.CurrentRoot(), append(memberKeys(tr.Sender), stripped...)...)
+	rows, err := y.s.StateEvents(ctx, t.room, root, append(memberKeys(tr.Sender), stripped...)...)
 	if err != nil {
 		return err
 	}
@@ -296,7 +313,7 @@ func (y *syncing) asked(ctx context.Context, w *view, t *task, membership string
 	}
 	state := Events{make([]json.RawMessage, 0, len(rows))}
 	for _, r := range rows {
-		e, err := r.visible()
+		e, err := r.Visible()
 		if err != nil {
 			return err
 		}

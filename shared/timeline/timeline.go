@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/virga-im/virga/events/auth"
@@ -158,7 +159,35 @@ func (s *Service) Index(ctx context.Context, ids []string) (map[string]*IndexRow
 
 // EventsByID returns the accepted events of the room among ids, by id.
 func (s *Service) EventsByID(ctx context.Context, room string, ids []string) (map[string]*EventRow, error) {
-	return s.eventsAt(ctx, room, ids, nil)
+	return s.eventsAt(ctx, room, ids, nil, false)
+}
+
+// KnownEvents is EventsByID with the events that have no position: outliers,
+// rejected and soft-failed ones. It is for those who write rooms, and for nothing
+// that is shown to anybody.
+func (s *Service) KnownEvents(ctx context.Context, room string, ids []string) (map[string]*EventRow, error) {
+	return s.eventsAt(ctx, room, ids, nil, true)
+}
+
+// A Mark says that an event is to be redacted by another.
+type Mark struct {
+	ID  string // of the redaction
+	Pos Pos
+}
+
+// RedactionsOf returns the redactions that name an event, whether they may redact
+// it or not, at most limit of them.
+func (s *Service) RedactionsOf(ctx context.Context, room, eventID string, limit int) ([]Mark, error) {
+	q := store.Query{Table: store.Rooms, Part: RoomPart(room), Limit: limit, Consistency: store.Consistent}.
+		Prefix(redactPre + eventID + "#")
+	var marks []Mark
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return nil, fmt.Errorf("read redactions of %s: %w", eventID, err)
+		}
+		marks = append(marks, Mark{it.Key.Sort[len(redactPre)+len(eventID)+1:], Pos(it.Int("pos"))})
+	}
+	return marks, nil
 }
 
 // manyState is how many pieces of state make it worth reading the rows of the
@@ -166,26 +195,32 @@ func (s *Service) EventsByID(ctx context.Context, room string, ids []string) (ma
 // for each.
 const manyState = 20
 
-// stateEventsByID is EventsByID for what may be much of the room's state.
+// stateEventsByID is EventsByID for what may be much of the room's state, with
+// those events that are in the state and have no position: other servers told of
+// them when this one did not have the room's history.
 func (s *Service) stateEventsByID(ctx context.Context, room string, ids []string) (map[string]*EventRow, error) {
 	if len(ids) < manyState {
-		return s.eventsAt(ctx, room, ids, nil)
+		return s.eventsAt(ctx, room, ids, nil, true)
 	}
-	hints := make(map[string]Pos, len(ids))
+	hints := make(map[string]Pos, len(ids)) // the position of an event stays, whatever became of the state
 	for _, prefix := range []string{statePre, memberPre} {
 		rows, err := s.stateRows(ctx, room, prefix, 0)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range rows {
-			hints[r.ID] = r.Pos
+			if r.Pos != 0 {
+				hints[r.ID] = r.Pos
+			}
 		}
 	}
-	return s.eventsAt(ctx, room, ids, hints)
+	return s.eventsAt(ctx, room, ids, hints, true)
 }
 
-// eventsAt is EventsByID with hints where some of the events are.
-func (s *Service) eventsAt(ctx context.Context, room string, ids []string, hints map[string]Pos) (map[string]*EventRow, error) {
+// eventsAt is EventsByID with hints where some of the events are, and with those
+// that have no position if unplaced.
+func (s *Service) eventsAt(ctx context.Context, room string, ids []string, hints map[string]Pos, unplaced bool) (map[string]*EventRow, error) {
+	rows := make(map[string]*EventRow, len(ids))
 	at := make(map[string]place, len(ids))
 	var unknown []string
 	for _, eventID := range ids {
@@ -212,6 +247,8 @@ func (s *Service) eventsAt(ctx context.Context, room string, ids []string, hints
 			if r.Pos != 0 {
 				at[r.ID] = place{r.Room, r.Pos}
 				s.places.put(r.ID, at[r.ID], len(r.ID)+len(r.Room)+100)
+			} else if unplaced && r.Room == room {
+				rows[r.ID] = r.unplaced()
 			}
 		}
 	}
@@ -225,7 +262,6 @@ func (s *Service) eventsAt(ctx context.Context, room string, ids []string, hints
 	if err != nil {
 		return nil, fmt.Errorf("read events of %s: %w", room, err)
 	}
-	rows := make(map[string]*EventRow, len(items))
 	for _, it := range items {
 		r, err := DecodeEvent(it)
 		if err != nil {
@@ -305,41 +341,52 @@ func (s *Service) Views(ctx context.Context, room string, r trie.Root, keys []au
 	if err != nil {
 		return nil, err
 	}
+	views, err := s.ViewsByID(ctx, slices.Collect(maps.Values(ids)))
+	if err != nil {
+		return nil, err
+	}
 	state := make(auth.StateMap, len(ids))
-	var missing []string
 	for k, id := range ids {
+		if state[k] = views[id]; state[k] == nil {
+			return nil, fmt.Errorf("state of %s names the unknown event %s", room, id)
+		}
+	}
+	return state, nil
+}
+
+// ViewsByID returns the auth views of those of the events that are known, by id.
+// Compare their rooms before trusting ids that came from a stranger.
+func (s *Service) ViewsByID(ctx context.Context, ids []string) (map[string]*auth.View, error) {
+	views := make(map[string]*auth.View, len(ids))
+	var missing []string
+	for _, id := range ids {
 		if v, ok := s.views.get(id); ok {
-			state[k] = v
+			views[id] = v
 		} else {
 			missing = append(missing, id)
 		}
 	}
 	if len(missing) == 0 {
 		// A warm process is allowed what a cold one is.
-		return state, grant.Check(ctx, grant.Table, store.Events.Name, grant.Read)
+		return views, grant.Check(ctx, grant.Table, store.Events.Name, grant.Read)
 	}
 	index, err := s.Index(ctx, missing)
 	if err != nil {
 		return nil, err
 	}
-	for k, id := range ids {
-		if state[k] != nil {
-			continue
-		}
-		row := index[id]
-		if row == nil {
-			return nil, fmt.Errorf("state of %s names the unknown event %s", room, id)
-		}
+	for id, row := range index {
 		v, err := auth.Decode(row.View)
 		if err != nil {
 			return nil, fmt.Errorf("auth view of %s: %w", id, err)
 		}
-		// Only accepted events are in a state, and whether they are rejected can
-		// not change any more, so the view may be kept.
-		s.views.put(id, v, len(row.View)+200)
-		state[k] = v
+		views[id] = v
+		// Whether an accepted event is rejected cannot change any more, so its view
+		// may be kept.
+		if row.Pos != 0 {
+			s.views.put(id, v, len(row.View)+200)
+		}
 	}
-	return state, nil
+	return views, nil
 }
 
 // StateEvents returns the events of those of the keys that are set in a state, in
@@ -373,30 +420,4 @@ func (s *Service) StateEvents(ctx context.Context, room string, r trie.Root, key
 	}
 	slices.SortFunc(out, func(a, b *EventRow) int { return cmp.Compare(a.Pos, b.Pos) })
 	return out, nil
-}
-
-// Members returns the current members with a membership, local or remote ones or
-// (where "") both, from the room's rows. They are as current as the rows, which
-// lag behind the state only while a very large change is worked in.
-func (s *Service) Members(ctx context.Context, room, where, membership string) ([]StateRow, error) {
-	wheres := []string{where}
-	if where == "" {
-		wheres = []string{Local, Remote}
-	}
-	var members []StateRow
-	for _, w := range wheres {
-		q := store.Query{Table: store.Rooms, Part: RoomPart(room), Consistency: store.Consistent}.
-			Prefix(memberPre + w + "#" + membership + "#")
-		for it, err := range store.All(ctx, s.DB, q) {
-			if err != nil {
-				return nil, fmt.Errorf("read members of %s: %w", room, err)
-			}
-			m, err := decodeState(it)
-			if err != nil {
-				return nil, err
-			}
-			members = append(members, m)
-		}
-	}
-	return members, nil
 }

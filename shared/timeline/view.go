@@ -3,11 +3,9 @@ package timeline
 import (
 	"cmp"
 	"context"
-	"fmt"
 
 	"github.com/virga-im/virga/events/auth"
 	"github.com/virga-im/virga/shared/mxerr"
-	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline/token"
 	"github.com/virga-im/virga/shared/timeline/trie"
 	"github.com/virga-im/virga/shared/userlog"
@@ -153,7 +151,7 @@ func (w *view) membershipAtPos(ctx context.Context, p Pos) (string, error) {
 	if m := w.cursor.MembershipAt(p); m != "" || len(w.cursor.Transitions) < keptTransitions {
 		return cmp.Or(m, "leave"), nil
 	}
-	root, err := w.s.rootAt(ctx, w.room, p)
+	root, err := w.s.RootAt(ctx, w.room, p)
 	if err != nil {
 		return "", err
 	}
@@ -181,7 +179,7 @@ func (w *view) membershipIn(ctx context.Context, r trie.Root) (string, error) {
 // that of the departure.
 func (w *view) state(ctx context.Context) (trie.Root, error) {
 	if w.until != end {
-		return w.s.rootAt(ctx, w.room, w.until)
+		return w.s.RootAt(ctx, w.room, w.until)
 	}
 	head, err := w.s.Head(ctx, w.room)
 	if err != nil {
@@ -190,8 +188,8 @@ func (w *view) state(ctx context.Context) (trie.Root, error) {
 	return head.CurrentRoot(), nil
 }
 
-// rootAt returns the current state of a room just after a position.
-func (s *Service) rootAt(ctx context.Context, room string, p Pos) (trie.Root, error) {
+// RootAt returns the current state of a room just after a position.
+func (s *Service) RootAt(ctx context.Context, room string, p Pos) (trie.Root, error) {
 	for p > 0 {
 		rows, err := s.Range(ctx, room, 0, p, true, 1)
 		if err != nil || len(rows) == 0 {
@@ -209,6 +207,9 @@ func (s *Service) rootAt(ctx context.Context, room string, p Pos) (trie.Root, er
 
 // segment is the lowest position of the segment that p is in.
 func segment(p Pos) Pos { return p &^ (1<<32 - 1) }
+
+// NextSegment is the first position of the segment after the one that p is in.
+func NextSegment(p Pos) Pos { return segment(p) + 1<<32 + userlog.FirstPos }
 
 // live reports whether a position was appended, and not backfilled.
 func live(p Pos) bool { return p&(1<<31) != 0 }
@@ -262,21 +263,4 @@ func memberKeys(users ...string) []auth.Key {
 		keys[i] = auth.Key{Type: typeMember, StateKey: u}
 	}
 	return keys
-}
-
-// stateRows reads rows of the current state under a prefix, at most limit of them.
-func (s *Service) stateRows(ctx context.Context, room, prefix string, limit int) ([]StateRow, error) {
-	var rows []StateRow
-	q := store.Query{Table: store.Rooms, Part: RoomPart(room), Limit: limit, Consistency: store.Consistent}.Prefix(prefix)
-	for it, err := range store.All(ctx, s.DB, q) {
-		if err != nil {
-			return nil, fmt.Errorf("read members of %s: %w", room, err)
-		}
-		r, err := decodeState(it)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, r)
-	}
-	return rows, nil
 }

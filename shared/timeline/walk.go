@@ -39,7 +39,7 @@ const (
 func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*stretch, error) {
 	st := &stretch{before: to}
 	if !f.wantsRoom(w.room) {
-		root, err := w.s.rootAt(ctx, w.room, to)
+		root, err := w.s.RootAt(ctx, w.room, to)
 		st.start, st.end = root, root
 		return st, err
 	}
@@ -59,7 +59,7 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 			}
 			if r.Pos > from && (!live(r.Pos) || segment(r.Pos) != segment(to)) {
 				if !startKnown {
-					if st.start, err = w.s.rootAt(ctx, w.room, segment(to)-1); err != nil {
+					if st.start, err = w.s.RootAt(ctx, w.room, segment(to)-1); err != nil {
 						return nil, err
 					}
 				}
@@ -102,7 +102,7 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 		}
 		if len(rows) < n {
 			if !startKnown {
-				st.start, err = w.s.rootAt(ctx, w.room, from)
+				st.start, err = w.s.RootAt(ctx, w.room, from)
 			}
 			return st.turned(), err
 		}
@@ -110,7 +110,7 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 		if scanned >= maxScan || unseen >= maxUnseen {
 			st.limited = true
 			if !startKnown {
-				st.start, err = w.s.rootAt(ctx, w.room, high)
+				st.start, err = w.s.RootAt(ctx, w.room, high)
 			}
 			return st.turned(), err
 		}
@@ -131,8 +131,8 @@ func (w *view) shows(ctx context.Context, r *EventRow, f *RoomEventFilter) (bool
 // wants reports whether the user wants to see an event: the filter does, and it
 // is no message of somebody whom the user ignores.
 func (w *view) wants(ctx context.Context, r *EventRow, f *RoomEventFilter) (bool, error) {
-	e, err := r.visible()
-	if err != nil || !f.wantsEvent(e) {
+	e, err := r.Visible()
+	if err != nil || e.Type == TypeDummy || !f.wantsEvent(e) {
 		return false, err
 	}
 	if e.IsState() || e.Sender == w.User {
@@ -141,6 +141,10 @@ func (w *view) wants(ctx context.Context, r *EventRow, f *RoomEventFilter) (bool
 	ignored, err := w.ignores.has(ctx, e.Sender)
 	return !ignored, err
 }
+
+// TypeDummy is the type of events that only join forks of a room. Clients do not see
+// them. It is the one that other servers use.
+const TypeDummy = "org.matrix.dummy_event"
 
 // changesState reports whether the state is another after the position.
 func (r *EventRow) changesState() bool {
@@ -266,7 +270,7 @@ func (w *view) events(ctx context.Context, ids stateIDs, f *RoomEventFilter) ([]
 	}
 	wanted := make([]*EventRow, 0, len(rows))
 	for _, r := range rows {
-		e, err := r.visible()
+		e, err := r.Visible()
 		if err != nil {
 			return nil, err
 		}

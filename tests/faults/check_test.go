@@ -119,7 +119,7 @@ func (w *world) checkRoom(room string) *seen {
 	r := &seen{room: room, members: map[string]string{}, own: map[string][]occurred{}, moves: map[string][]userlog.Transition{}}
 	state := map[trie.Key]string{}  // as the events make it
 	pieces := map[trie.Key]string{} // as the rows say
-	redactions, redacted := map[string]store.Item{}, map[string]string{}
+	redactions, redacted := map[string]store.Item{}, map[string][]string{}
 	names := map[string]string{}
 	servers, counted := map[string]int64{}, map[string]int64{}
 	byID := map[string]occurred{}
@@ -167,7 +167,7 @@ func (w *world) checkRoom(room string) *seen {
 				state[key] = row.ID
 			}
 			if e.Type == "m.room.redaction" {
-				redacted[e.Redacts] = row.ID
+				redacted[e.Redacts] = append(redacted[e.Redacts], row.ID)
 			}
 			r.events = append(r.events, o)
 			byID[row.ID] = o
@@ -235,18 +235,19 @@ func (w *world) checkRoom(room string) *seen {
 	if !maps.Equal(servers, counted) {
 		fail("servers are counted as %v, and are %v", counted, servers)
 	}
-	for target, by := range redacted {
-		if it := redactions[target]; it.Str("id") == "" || byID[it.Str("id")].Redacts != target {
-			fail("%s is redacted by %s, and its mark says %q", target, by, it.Str("id"))
+	for target, all := range redacted {
+		for _, by := range all {
+			if it := redactions[target+"#"+by]; timeline.Pos(it.Int("pos")) != byID[by].Pos {
+				fail("%s is redacted by %s, and its mark says %d", target, by, it.Int("pos"))
+			}
+			delete(redactions, target+"#"+by)
 		}
-		if o := byID[target]; o.Event != nil && byID[o.Redacted].Event == nil {
-			fail("%s is redacted by %s, and its row says %q", target, by, o.Redacted)
+		if o, ok := byID[target]; ok && o.Redacted != all[0] {
+			fail("%s is redacted by %v, and its row says %q", target, all, o.Redacted)
 		}
 	}
-	for target := range redactions {
-		if redacted[target] == "" {
-			fail("%s is marked as redacted by nothing", target)
-		}
+	for mark := range redactions {
+		fail("%s is marked as redacted by nothing", mark)
 	}
 	for eventID, name := range names {
 		if o := byID[eventID]; o.Event != nil && o.Redacted == "" && displayName(o.Event) != name {

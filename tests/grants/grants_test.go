@@ -18,11 +18,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-im/virga/events/receipt"
+	"github.com/virga-im/virga/events/roomversion"
 	"github.com/virga-im/virga/functions/api"
 	"github.com/virga-im/virga/infra/local/process"
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/rooms/roomstest"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/timeline/trie"
@@ -90,6 +94,18 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 		clock.by.Add(int64(8 * 24 * time.Hour))
 		finish(t, in.Process)
 	})
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprintf("forks, changes lost: %v", lost), func(t *testing.T) {
+			var srv *home.Server
+			in := server.InProcess(t, func(o *process.Options) {
+				o.Recorder = &rec
+				o.Adjust = func(s *home.Server) { srv = s }
+				o.Store.Lose = func(store.Change) bool { return lost }
+			})
+			fork(t, srv)
+			finish(t, in.Process)
+		})
+	}
 	// A request and the worker behind it do some writes in whichever order they
 	// come, and the second finds them done. So what was not used in one round is
 	// given others.
@@ -156,6 +172,38 @@ func abandon(t *testing.T, p *process.Process) {
 	)
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// fork makes a room in which other servers have left more forks than an event can
+// follow.
+func fork(t *testing.T, s *home.Server) {
+	t.Helper()
+	var names []string
+	for _, table := range store.Tables {
+		names = append(names, table.Name)
+	}
+	ctx := grant.With(t.Context(), "federation", grant.Of(grant.ReadTable(names...), grant.WriteTable(names...)), nil)
+	if err := s.Keys.Import(ctx, roomstest.KeyLine("localhost")); err != nil {
+		t.Fatal(err)
+	}
+	h := roomstest.New(t, roomversion.Default, 1, "one", "localhost")
+	last := h.Order[len(h.Order)-1]
+	for i := range 12 {
+		h.Add([]string{last}, roomstest.Event{Sender: "@a:one", Type: "m.room.message", Content: map[string]any{"body": fmt.Sprint(i)}})
+	}
+	for i, eventID := range h.Order {
+		in := rooms.Incoming{Received: h.Nodes[eventID].Received}
+		var v receipt.Verdict
+		var err error
+		if i == 0 {
+			v, err = s.Rooms.Begin(ctx, h.Room, nil, in)
+		} else {
+			v, err = s.Rooms.Receive(ctx, h.Room, in)
+		}
+		if err != nil || v.Outcome != receipt.Accepted {
+			t.Fatalf("%s: %v, %v", eventID, v, err)
+		}
 	}
 }
 
