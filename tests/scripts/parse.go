@@ -44,6 +44,8 @@ import (
 type Script struct {
 	// Flags are those that the server needs.
 	Flags []string
+	// Vars are variables that the story begins with, besides $server.
+	Vars  map[string]string
 	name  string
 	steps []step
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -29,6 +30,7 @@ type Target interface {
 func (s *Script) Run(t testing.TB, target Target, serverName string) {
 	t.Helper()
 	r := &run{t: t, script: s, vars: map[string]string{"server": serverName}}
+	maps.Copy(r.vars, s.Vars)
 	for _, st := range s.steps {
 		if st.restart != "" {
 			target.Restart(st.restart == "kill")

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/virga-im/virga/events/roomversion"
 	"github.com/virga-im/virga/tests/server"
 )
 
@@ -21,6 +22,21 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			s.Run(t, process{server.Start(t, s.Flags...)}, "localhost")
+		})
+	}
+}
+
+// TestEveryRoomVersion tells the story of a room of each version.
+func TestEveryRoomVersion(t *testing.T) {
+	for _, v := range roomversion.All() {
+		t.Run(v.ID, func(t *testing.T) {
+			t.Parallel()
+			s, err := Parse("versions/room.txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Vars = map[string]string{"version": v.ID}
 			s.Run(t, process{server.Start(t, s.Flags...)}, "localhost")
 		})
 	}
