@@ -275,9 +275,19 @@ func (s *Service) Send(ctx context.Context, room string, d Draft) (Sent, error) 
 	if d.Type == "" {
 		return Sent{}, mxerr.InvalidParam("An event needs a type.")
 	}
-	sent, err := s.append(ctx, room, d.Sender, func(ctx context.Context, b *batch) error { return b.add(ctx, d) })
+	if d.StateKey != nil {
+		sent, err := s.append(ctx, room, d.Sender, func(ctx context.Context, b *batch) error { return b.add(ctx, d) })
+		if err != nil {
+			return Sent{}, hide(err, room)
+		}
+		return sent[0], nil
+	}
+	sent, err := s.sendTogether(ctx, room, d)
+	if err == nil && s.isLocal(d.Sender) {
+		err = s.Log.Moved(ctx, d.Sender, room, sent.Pos)
+	}
 	if err != nil {
 		return Sent{}, hide(err, room)
 	}
-	return sent[0], nil
+	return sent, nil
 }

@@ -79,11 +79,14 @@ type Service struct {
 	PullAbove int
 
 	locks [64]sync.Mutex
+
+	box     sync.Mutex
+	letters map[string][]*letter // that wait for a room
 }
 
 // New returns the service.
 func New(o Options) *Service {
-	return &Service{Options: o, PullAbove: pullAbove}
+	return &Service{Options: o, PullAbove: pullAbove, letters: map[string][]*letter{}}
 }
 
 // Writes is what an operation that makes an event uses; it is one set for all of

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -378,4 +380,70 @@ func TestRestrictedRoomsLetMembersOfAllowedRoomsIn(t *testing.T) {
 	s.ok(s.rooms.Join(s.ctx, bob, club, ""))
 	s.ok(s.rooms.Join(s.ctx, bob, room, ""))
 	s.refused(s.rooms.Join(s.ctx, carol, room, ""), "M_FORBIDDEN")
+}
+
+// Messages that go together are answered each for itself: repeated ones with the
+// event that they made, and those that are refused do not keep the others.
+func TestMessagesThatGoTogetherAreAnsweredOneByOne(t *testing.T) {
+	opt := local.NewMemory().Options()
+	var commits atomic.Int64
+	opt.Fault = func(c local.Call) local.Fault {
+		if c.Op == local.OpTransact && commits.Add(1)%5 == 0 {
+			return local.Conflict
+		}
+		return local.NoFault
+	}
+	s := open(t, opt)
+	alice, bob := s.register("alice"), s.register("bob")
+	room := s.create(rooms.Creation{Creator: alice})
+	commits.Store(0)
+	const writers, each = 40, 5
+	type answer struct {
+		id  string
+		err error
+	}
+	answers := make([][2]answer, writers*each)
+	var wg sync.WaitGroup
+	for w := range writers {
+		for second := range 2 { // every request comes twice, at the same time
+			wg.Go(func() {
+				for i := range each {
+					n := w*each + i
+					d := rooms.Draft{Type: "m.room.message", Sender: alice, Content: text(fmt.Sprint(n)), Txn: rooms.Txn{Device: "D", Endpoint: "send", ID: fmt.Sprint(n)}}
+					if n%7 == 0 {
+						d.Sender = bob // who is not in the room
+					}
+					sent, err := s.rooms.Send(s.ctx, room, d)
+					answers[n][second] = answer{sent.ID, err}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	made := map[string]bool{}
+	for n, a := range answers {
+		switch {
+		case n%7 == 0:
+			s.refused(a[0].err, "M_FORBIDDEN")
+			s.refused(a[1].err, "M_FORBIDDEN")
+		case a[0].err != nil || a[1].err != nil || a[0].id != a[1].id || made[a[0].id]:
+			t.Fatalf("message %d: %v", n, a)
+		default:
+			made[a[0].id] = true
+		}
+	}
+	head, err := s.timeline.Head(s.ctx, room)
+	s.ok(err)
+	rows, err := s.timeline.Range(s.ctx, room, 0, head.Pos, false, 0)
+	s.ok(err)
+	n := 0
+	for _, r := range rows {
+		if made[r.ID] {
+			n++
+		}
+	}
+	if n != len(made) {
+		t.Errorf("%d of %d messages are in the room", n, len(made))
+	}
+	t.Logf("%d messages in %d transactions", n, commits.Load())
 }
