@@ -1,0 +1,352 @@
+package oracle
+
+import "strings"
+
+// The areas that are compared.
+const (
+	canonical     = "canonical JSON"
+	format        = "event format"
+	hashes        = "event ids, hashes and redaction"
+	signatures    = "signatures"
+	selection     = "auth events selection"
+	authorisation = "authorisation"
+	resolving     = "state resolution"
+)
+
+// A divergence is one way in which a library differs from us, and from the
+// specification.
+type divergence struct {
+	area, library string
+	what          string // what the library does
+	example       string
+	spec          string // the sentence that is on our side
+	link          string // below https://spec.matrix.org/v1.19/
+	is            func(c *comparison) bool
+}
+
+// divergences are asked in this order: the first that matches counts.
+var divergences = []divergence{
+	// Authorisation.
+	{
+		authorisation, gmsl,
+		"panics on `m.room.aliases` without a state key",
+		"an `m.room.aliases` message event",
+		"If event has no `state_key`, reject.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool { return c.is("m.room.aliases") && c.event.StateKey == nil && c.nilPanic() },
+	},
+	{
+		authorisation, gmsl,
+		"lets no event into a room whose `m.federate` is no boolean",
+		"`\"m.federate\": \"false\"`, then any event",
+		"If the `content` of the `m.room.create` event in the room state has the property `m.federate` set to `false`", "rooms/v12/#authorisation-rules",
+		func(c *comparison) bool { return c.oddFederate() && c.weAllow() },
+	},
+	{
+		authorisation, gmsl,
+		"treats `m.room.aliases` by the rule of versions 1 to 5 in all versions: a stranger may send it, a member may not",
+		"in version 11, `m.room.aliases` with the state key `y` by a user of y who is not in the room",
+		"Rule 4, which related specifically to events of type `m.room.aliases`, is removed.", "rooms/v6/#authorisation-rules",
+		func(c *comparison) bool { return c.is("m.room.aliases") && !c.v.AliasesRule },
+	},
+	{
+		authorisation, gmsl,
+		"takes the sender of the create event for the creator in versions 1 to 10",
+		"`creator` is @bob:x, @alice:x sent the event, there are no power levels, and @bob:x changes the topic",
+		"Users have power level 100 if they're the `creator` of the room, 0 otherwise, when there is no `m.room.power_levels` event in the room.", "client-server-api/#mroompower_levels",
+		func(c *comparison) bool { return c.strangeCreator() },
+	},
+	{
+		authorisation, gmsl,
+		"judges the first power levels of a room as a change of the defaults",
+		"there are no power levels yet, and a member may send them because the `m.room.power_levels` is no state event",
+		"If there is no previous `m.room.power_levels` event in the room, allow.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.is("m.room.power_levels") && !c.has("m.room.power_levels") && c.weAllow() && c.they("is not allowed")
+		},
+	},
+	{
+		authorisation, gmsl,
+		"allows to leave a room that one is not in",
+		"@alice:x left and leaves again",
+		"If the `sender` matches `state_key`, allow if and only if that user's current membership state is `invite` or `join`.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.member("leave") && c.own() && c.membershipOf(c.event.Sender) == "leave" && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"lets invited and joined users join whatever the join rule is",
+		"the join rule is `private`, or one that the room version does not have",
+		"Otherwise, reject.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			m := c.membershipOf(c.event.Sender)
+			return c.member("join") && c.own() && (m == "invite" || m == "join") && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"knows the join rule `knock_restricted` before version 10",
+		"in version 9, a knock in a room with that join rule",
+		"This room version introduces a new join rule, `knock_restricted`", "rooms/v10/",
+		func(c *comparison) bool {
+			return c.joinRule() == "knock_restricted" && !c.v.KnockRestricted && (c.member("join") || c.member("knock")) && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"lets nobody who knocks join a public room",
+		"@carol:y knocked, then the join rule became `public`",
+		"If the `join_rule` is `public`, allow.", "rooms/v7/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.member("join") && c.own() && c.membershipOf(c.event.Sender) == "knock" && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"lifts bans by the ban level alone",
+		"`ban` is 0, `kick` 50, and @bob:x with level 0 unbans @erin:z",
+		"To unban somebody, you must have power level greater than or equal to both the kick *and* ban levels, *and* greater than the target user's power level.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.member("leave") && !c.own() && c.membershipOf(*c.event.StateKey) == "ban" && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"does not let the creator be joined by another user's event",
+		"@carol:y sends the join of @alice:x, whose only previous event is the create event",
+		"If the only previous event is an `m.room.create` and the `state_key` is the creator, allow.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.member("join") && c.event.View.OnlyPrev == c.createID() && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"accepts the third-party invite of somebody else",
+		"@bob:x sent the `m.room.third_party_invite`, @alice:x the invite",
+		"If `sender` does not match `sender` of the `m.room.third_party_invite`, reject.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool { return c.rule(".1.6") && c.theyAllow() },
+	},
+	{
+		authorisation, gmsl,
+		"lets a third-party invite lift a ban",
+		"@carol:y is banned, and invited by a signed third-party invite",
+		"If *target user* is banned, reject.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool { return c.rule(".1.1") && c.theyAllow() },
+	},
+	{
+		authorisation, gmsl,
+		"takes `\"third_party_invite\": null` for an ordinary invite",
+		"`{\"membership\":\"invite\",\"third_party_invite\":null}`",
+		"If `content` has a `third_party_invite` property", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.member("invite") && c.field("third_party_invite") == "null" && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"wants a third-party invite for events that are no invites",
+		"`{\"membership\":\"leave\",\"third_party_invite\":{…}}`",
+		"If `membership` is `invite`: If `content` has a `third_party_invite` property", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.is("m.room.member") && !c.member("invite") && c.event.View.Content.HasThirdParty && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"looks for the key of a third-party invite in `public_keys` only",
+		"`{\"public_key\":\"…\"}`, as in 2016",
+		"A single public key in the `public_key` property.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			key := strings.Trim(c.in("m.room.third_party_invite", "token", "public_key"), `"`)
+			return c.they("Couldn't verify signature") && !strings.Contains(c.in("m.room.third_party_invite", "token", "public_keys"), key) && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"verifies only the fields of `signed` that it knows",
+		"`signed` has a field more, which the identity server signed",
+		"If any signature in `signed` matches any public key in the `m.room.third_party_invite` event, allow.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.they("Couldn't verify signature") && c.field("third_party_invite", "signed", "extra") != "" && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"refuses membership events for fields that no rule reads",
+		"`{\"membership\":\"leave\",\"join_authorised_via_users_server\":5}` in version 7",
+		"The rules are as follows", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool { return c.they("unparseable member event content") && c.weAllow() },
+	},
+	{
+		authorisation, gmsl,
+		"ignores a `join_authorised_via_users_server` that names nobody",
+		"`{\"membership\":\"join\",\"join_authorised_via_users_server\":\"\"}` in a public room",
+		"If the event is not validly signed by the homeserver of the user ID denoted by the key, reject.", "rooms/v8/#authorisation-rules",
+		func(c *comparison) bool { return c.rule(".2.1") && c.is("m.room.member") && c.theyAllow() },
+	},
+	{
+		authorisation, gmsl,
+		"accepts memberships of what is no user id",
+		"the ban of `alice`",
+		"The `user_id` this membership event relates to.", "client-server-api/#mroommember",
+		func(c *comparison) bool {
+			return c.is("m.room.member") && (c.rule("4.1") || c.rule("5.1")) && c.event.StateKey != nil && c.event.View.Content.Membership != "" && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"compares the server of the redacted event with that of the sender",
+		"@carol:y redacts `$by-y:y` by the event `$redaction:x`; or redacts an event whose id has no server, with enough power",
+		"If the domain of the `event_id` of the event being redacted is the same as the domain of the `event_id` of the `m.room.redaction`, allow.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool { return c.is("m.room.redaction") && c.v.RedactionRule },
+	},
+	{
+		authorisation, gmsl,
+		"does not look at `room_version` in version 11, and takes null for none",
+		"`\"room_version\": \"org.example.unheard\"`",
+		"If `content.room_version` is present and is not a recognised version, reject.", "rooms/v11/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.rule("1.3") && (c.v.ID == "11" || c.field("room_version") == "null") && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"wants the `creator` of a create event to be a string",
+		"`\"creator\": 5`, or null",
+		"If `content` has no `creator` property, reject.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.is("m.room.create") && kindOf(c.field("creator")) != '"' && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"takes `\"additional_creators\": null` for none",
+		"`\"additional_creators\": null`",
+		"If `additional_creators` is present in `content` and is not an array of strings where each string passes the same user ID validation applied to `sender`, reject.", "rooms/v12/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.rule("1.4") && c.field("additional_creators") == "null" && c.theyAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"refuses levels of user ids with an empty localpart",
+		"`{\"users\":{\"@:y\":50}}`",
+		"clients and servers MUST accept user IDs with localparts consisting of any legal non-surrogate Unicode code points except for `:` and `NUL` (U+0000), including other control characters and the empty string", "appendices/#historical-user-ids",
+		func(c *comparison) bool {
+			return c.is("m.room.power_levels") && c.field("users", "@:y") != "" && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"reads power levels into a struct, so that null is no level and other types make the whole event unreadable",
+		"`{\"users_default\":null}` is allowed in version 12; `{\"events\":[]}` as a room's first power levels refused in version 1",
+		"If any of the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`, `kick`, or `invite` in `content` are present and not an integer, reject.", "rooms/v12/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.is("m.room.power_levels") && c.oddLevels() && (c.theyAllow() || c.they("unparseable power_levels"))
+		},
+	},
+	{
+		authorisation, gmsl,
+		"forbids to lower a notification level that equals one's own",
+		"@erin:z with level 50 changes `notifications.room` from 50 to 0",
+		"If the current value is greater than the `sender`'s current power level, reject.", "rooms/v6/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.is("m.room.power_levels") && c.they("notification level") && c.they("equal to or above") && c.weAllow()
+		},
+	},
+	{
+		authorisation, gmsl,
+		"compares power levels with defaults filled in, not the entries; and never `users_default`",
+		"`ban` is added with 50, the default, by a user of level 0; `users_default` is set above one's own level",
+		"For the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`, `kick`, `invite` check if they were added, changed or removed.", "rooms/v1/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.is("m.room.power_levels") && c.has("m.room.power_levels") && (c.theyAllow() || c.they("is not allowed"))
+		},
+	},
+
+	{
+		authorisation, mautrix,
+		"panics when a user of equal power is removed from the power levels",
+		"@bob:x and @dave:y have 50, and @bob:x removes the entry of @dave:y",
+		"If the current value is greater than or equal to the `sender`'s current power level, reject.", "rooms/v3/#authorisation-rules",
+		func(c *comparison) bool { return c.is("m.room.power_levels") && c.nilPanic() },
+	},
+	{
+		authorisation, mautrix,
+		"does not look at `room_version` in the create event",
+		"`\"room_version\": \"org.example.unheard\"`",
+		"If `content.room_version` is present and is not a recognised version, reject.", "rooms/v11/#authorisation-rules",
+		func(c *comparison) bool { return c.rule("1.3") && c.theyAllow() },
+	},
+	{
+		authorisation, mautrix,
+		"lets hardly any event into a version 12 room whose `m.federate` is no boolean",
+		"`\"m.federate\": \"false\"`, then a message",
+		"If the `content` of the `m.room.create` event in the room state has the property `m.federate` set to `false`", "rooms/v12/#authorisation-rules",
+		func(c *comparison) bool { return c.oddFederate() && c.they("m.federate") && c.weAllow() },
+	},
+	{
+		authorisation, mautrix,
+		"has no rule for `m.room.aliases` in versions 3 to 5",
+		"a stranger's `m.room.aliases`, with the server as state key, is refused",
+		"If type is `m.room.aliases`: If event has no `state_key`, reject. If sender's domain doesn't match `state_key`, reject. Otherwise, allow.", "rooms/v3/#authorisation-rules",
+		func(c *comparison) bool { return c.is("m.room.aliases") && c.v.AliasesRule },
+	},
+	{
+		authorisation, mautrix,
+		"gives the power of the creator to the sender of the create event in versions 3 to 10",
+		"`creator` is @bob:x, @alice:x sent the event, there are no power levels, and @bob:x changes the topic",
+		"Users have power level 100 if they're the `creator` of the room, 0 otherwise, when there is no `m.room.power_levels` event in the room.", "client-server-api/#mroompower_levels",
+		func(c *comparison) bool { return c.strangeCreator() },
+	},
+	{
+		authorisation, mautrix,
+		"refuses every third-party invite: it looks for the keys in the invite, not in the `m.room.third_party_invite`",
+		"an invite signed as it should be",
+		"If any signature in `signed` matches any public key in the `m.room.third_party_invite` event, allow.", "rooms/v3/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.member("invite") && c.they("no valid signatures found for third party invite") && c.weAllow()
+		},
+	},
+	{
+		authorisation, mautrix,
+		"wants the signature for `join_authorised_via_users_server` before version 8",
+		"in version 7, a join that has the key and no such signature",
+		"If `content` has a `join_authorised_via_users_server` key", "rooms/v8/#authorisation-rules",
+		func(c *comparison) bool {
+			return !c.v.Restricted && c.they("join_authorised_via_users_server") && c.weAllow()
+		},
+	},
+	{
+		authorisation, mautrix,
+		"ignores a `join_authorised_via_users_server` that is empty or no string",
+		"`{\"membership\":\"join\",\"join_authorised_via_users_server\":\"\"}` in a public room",
+		"If the event is not validly signed by the homeserver of the user ID denoted by the key, reject.", "rooms/v8/#authorisation-rules",
+		func(c *comparison) bool { return c.rule(".2.1") && c.is("m.room.member") && c.theyAllow() },
+	},
+	{
+		authorisation, mautrix,
+		"accepts memberships of what is no user id",
+		"the ban of `alice`",
+		"The `user_id` this membership event relates to.", "client-server-api/#mroommember",
+		func(c *comparison) bool {
+			return c.is("m.room.member") && (c.rule("4.1") || c.rule("5.1")) && c.event.StateKey != nil && c.event.View.Content.Membership != "" && c.theyAllow()
+		},
+	},
+	{
+		authorisation, mautrix,
+		"checks notification levels before version 6",
+		"in version 5, `notifications.room` is set above one's own level",
+		"Rule 10 … now additionally considers the `notifications` property", "rooms/v6/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.is("m.room.power_levels") && !c.v.NotificationLevels && c.they("notifications.") && c.weAllow()
+		},
+	},
+	{
+		authorisation, mautrix,
+		"takes what is no number for a level, or for no level, before version 10",
+		"`{\"users\":{\"@bob:x\":true}}`, `{\"ban\":null}`, `{\"events\":[]}`",
+		"If the `users` property in `content` is not an object with keys that are valid user IDs with values that are integers (or a string that is an integer), reject.", "rooms/v3/#authorisation-rules",
+		func(c *comparison) bool { return c.is("m.room.power_levels") && c.oddLevels() && c.theyAllow() },
+	},
+}
