@@ -151,7 +151,14 @@ func (c *comparison) kind() string {
 			return names.ReplaceAllString(fmt.Sprintf("%.300s", o.err), "…")
 		}
 	}
-	return fmt.Sprintf("%s | %s | %s | %s", c.library, c.mutation, side(c.ours), side(c.theirs))
+	kind := fmt.Sprintf("%s | %s | %s | %s", c.library, c.mutation, side(c.ours), side(c.theirs))
+	if c.area == selection {
+		kind += names.ReplaceAllString(fmt.Sprint(c.event.Type, " ", c.ours.value, " # ", c.theirs.value), "…")
+	}
+	if c.area == resolving {
+		kind += " version " + c.v.ID
+	}
+	return kind
 }
 
 // close fails for listed divergences of the area that did not occur.

@@ -26,6 +26,255 @@ type divergence struct {
 
 // divergences are asked in this order: the first that matches counts.
 var divergences = []divergence{
+	{
+		canonical, gmsl,
+		"writes keys without escapes, so that the result is no JSON",
+		"`{\"\\n\":1}` becomes an object with a bare line feed in it",
+		"escaped = %x62 ; b backspace U+0008 …", "appendices/#grammar",
+		func(c *comparison) bool { return c.ours.ok() && c.theirs.ok() && c.escapedKey() },
+	},
+	{
+		canonical, gmsl,
+		"takes objects that have a key twice, and keeps both",
+		"`{\"a\":1,\"a\":2}`",
+		"We define this encoding for a value to be the shortest UTF-8 JSON encoding with dictionary keys lexicographically sorted by Unicode codepoint.", "appendices/#canonical-json",
+		func(c *comparison) bool { return c.we("duplicate key") && c.theirs.ok() },
+	},
+	{
+		canonical, gmsl,
+		"takes half a surrogate pair and drops it",
+		"`\"\\ud83c\"`",
+		"unescaped = %x20-21 / %x23-5B / %x5D-10FFFF ; All UTF-8 codepoints except ASCII control characters, \" and \\", "appendices/#grammar",
+		func(c *comparison) bool { return c.we("surrogate") && c.theirs.ok() },
+	},
+	{
+		canonical, gmsl,
+		"takes bytes that are not UTF-8",
+		"a string of the byte FF",
+		"We pick UTF-8 as the encoding as it should be available to all platforms", "appendices/#canonical-json",
+		func(c *comparison) bool { return c.we("invalid UTF-8") && c.theirs.ok() },
+	},
+	{
+		canonical, gmsl,
+		"lets `0.0`, `0e1` and capital exponents pass in versions 6 and later",
+		"`{\"a\":1E3}`",
+		"Numbers in the JSON must be integers in the range `[-(2**53)+1, (2**53)-1]`, represented without exponents or decimal places, and negative zero `-0` MUST NOT appear.", "appendices/#canonical-json",
+		func(c *comparison) bool { return c.v.StrictJSON && c.oddNumbers() && c.theirs.ok() },
+	},
+	{
+		canonical, gmsl,
+		"leaves numbers as they are in versions 1 to 5, infinite ones too",
+		"`{\"b\":1e10}` stays `{\"b\":1e10}`",
+		"`{ \"a\": -0, \"b\": 1e10 }` becomes `{\"a\":0,\"b\":10000000000}`", "appendices/#examples",
+		func(c *comparison) bool { return !c.v.StrictJSON && c.oddNumbers() && c.theirs.ok() },
+	},
+	{
+		canonical, mautrix,
+		"mends numbers that are integers by value: `1.0`, `1e3`, `-0`",
+		"`{\"a\":1.0}` becomes `{\"a\":1}`",
+		"Servers MUST strictly enforce the JSON format specified in the appendices.", "rooms/v6/#canonical-json",
+		func(c *comparison) bool { return c.oddNumbers() && c.theyAllow() },
+	},
+
+	// Event ids, hashes and redaction.
+	{
+		hashes, gmsl,
+		"drops `age_ts`, `destinations`, `outlier`, and from version 3 on `event_id`, before it checks the content hash, and so redacts events that have them",
+		"an event with a top-level `age_ts`, hashed as it is",
+		"First, any existing `unsigned`, `signatures`, and `hashes` properties are removed.", "server-server-api/#calculating-the-content-hash-for-an-event",
+		func(c *comparison) bool {
+			return c.mutation == "content hash" && (c.top("age_ts") || c.top("destinations") || c.top("outlier"))
+		},
+	},
+	{
+		hashes, gmsl,
+		"drops `third_party_invite` from redacted memberships in versions 11 and 12: event id and signature are wrong",
+		"an invite with `\"third_party_invite\":{\"signed\":{…}}`",
+		"Additionally, it allows the `signed` key of the `third_party_invite` key.", "rooms/v11/#redactions",
+		func(c *comparison) bool {
+			return c.v.KeepMore && field(c.json, "content", "third_party_invite", "signed") != ""
+		},
+	},
+	{
+		hashes, mautrix,
+		"keeps the top-level `redacts` of redactions before version 11: event id and signature are wrong",
+		"any `m.room.redaction` of versions 1 to 10",
+		"Upon receipt of a redaction event, the server must strip off any keys not in the following list", "rooms/v1/#redactions",
+		func(c *comparison) bool {
+			return !c.v.RedactsInContent && c.mutation != "content hash" && c.top("redacts")
+		},
+	},
+	{
+		hashes, mautrix,
+		"forgets a top-level `redacts` of null: the content hash is wrong",
+		"`\"redacts\": null`",
+		"First, any existing `unsigned`, `signatures`, and `hashes` properties are removed.", "server-server-api/#calculating-the-content-hash-for-an-event",
+		func(c *comparison) bool { return c.mutation == "content hash" && field(c.json, "redacts") == "null" },
+	},
+
+	// Signatures.
+	{
+		signatures, gmsl,
+		"signs and verifies third-party invites of versions 11 and 12 without `signed`",
+		"an invite with `\"third_party_invite\":{\"signed\":{…}}`",
+		"Additionally, it allows the `signed` key of the `third_party_invite` key.", "rooms/v11/#redactions",
+		func(c *comparison) bool {
+			return c.v.KeepMore && field(c.json, "content", "third_party_invite", "signed") != ""
+		},
+	},
+	{
+		signatures, mautrix,
+		"signs and verifies redactions before version 11 with their top-level `redacts`",
+		"any `m.room.redaction` of versions 1 to 10",
+		"Upon receipt of a redaction event, the server must strip off any keys not in the following list", "rooms/v1/#redactions",
+		func(c *comparison) bool { return !c.v.RedactsInContent && c.top("redacts") },
+	},
+
+	// Event format. mautrix-go leaves it to its callers.
+	{
+		format, gmsl,
+		"panics on events without a sender",
+		"no `sender`, or an empty one, or null",
+		"sender: The ID of the user sending the event. (required)", "server-server-api/#pdus",
+		func(c *comparison) bool { return strings.Contains(c.mutation, "sender") && c.theirs.panic },
+	},
+	{
+		format, gmsl,
+		"panics on room ids of version 12 that are none, when it is asked for them",
+		"`\"room_id\": \"!room\"`",
+		"the room ID is the event ID of the `m.room.create` event with sigil `!` instead of `$`", "rooms/v12/#event-format",
+		func(c *comparison) bool {
+			return c.v.HashRoomIDs && strings.Contains(c.mutation, "room_id") && c.theirs.panic
+		},
+	},
+	{
+		format, gmsl,
+		"lets create events of version 12 have a room id",
+		"`\"room_id\": \"!room:x\"` in an `m.room.create`",
+		"If the event has a `room_id`, reject.", "rooms/v12/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.v.HashRoomIDs && strings.Contains(c.mutation, "room_id") && c.theyAllow()
+		},
+	},
+	{
+		format, gmsl,
+		"takes missing fields and null for empty ones",
+		"no `content`; `\"depth\": null`",
+		"required: sender, origin_server_ts, type, content, depth, hashes, signatures, auth_events, prev_events", "server-server-api/#pdus",
+		func(c *comparison) bool {
+			return (strings.HasPrefix(c.mutation, "no ") || strings.HasSuffix(c.mutation, " null")) && c.theyAllow()
+		},
+	},
+	{
+		format, gmsl,
+		"does not look at the types of `hashes`, `signatures` and `unsigned`",
+		"`\"signatures\": true`",
+		"signatures: {string: {string: string}} (required)", "server-server-api/#pdus",
+		func(c *comparison) bool {
+			name, _, _ := strings.Cut(c.mutation, " ")
+			return (name == "hashes" || name == "signatures" || name == "unsigned") && c.theyAllow()
+		},
+	},
+	{
+		format, gmsl,
+		"checks of a sender only the first character and the length",
+		"`@alice`, `@alice:`, `@alice:x y`",
+		"User IDs … are formatted as `@localpart:domain`", "appendices/#user-identifiers",
+		func(c *comparison) bool { return strings.HasPrefix(c.mutation, "sender") && c.theyAllow() },
+	},
+	{
+		format, gmsl,
+		"checks neither the number nor the form of event ids in `auth_events` and `prev_events`",
+		"21 `prev_events`; `\"auth_events\": [null]`",
+		"Must contain less than or equal to 20 events.", "server-server-api/#pdus",
+		func(c *comparison) bool {
+			return (strings.Contains(c.mutation, "auth_events") || strings.Contains(c.mutation, "prev_events")) && c.theyAllow()
+		},
+	},
+	{
+		format, gmsl,
+		"takes negative depths",
+		"`\"depth\": -1`",
+		"The maximum depth of the `prev_events`, plus one.", "server-server-api/#pdus",
+		func(c *comparison) bool { return c.mutation == "negative depth" && c.theyAllow() },
+	},
+	{
+		format, gmsl,
+		"refuses events from before 1970",
+		"`\"origin_server_ts\": -1`",
+		"origin_server_ts: integer. Timestamp in milliseconds on origin homeserver when this event was created.", "server-server-api/#pdus",
+		func(c *comparison) bool { return c.mutation == "negative origin_server_ts" && c.weAllow() },
+	},
+	{
+		format, gmsl,
+		"measures an event after it has redacted it for a wrong content hash",
+		"an event of 70,000 bytes with a wrong hash",
+		"The complete event MUST NOT be larger than 65536 bytes", "client-server-api/#size-limits",
+		func(c *comparison) bool { return strings.Contains(c.mutation, "70,000") && c.theyAllow() },
+	},
+	{
+		format, gmsl,
+		"takes events that have a key twice",
+		"`\"content\": {\"a\":1,\"a\":2}`",
+		"We define this encoding for a value to be the shortest UTF-8 JSON encoding with dictionary keys lexicographically sorted by Unicode codepoint.", "appendices/#canonical-json",
+		func(c *comparison) bool { return c.we("duplicate key") && c.theirs.ok() },
+	},
+	{
+		format, gmsl,
+		"refuses events for top-level fields that mean nothing: those that begin with `_`, and a `redacts` that is no string where nothing is redacted",
+		"`\"_meta\": 1`",
+		"The *content hash* of an event covers the complete event including the *unredacted* contents.", "server-server-api/#calculating-the-content-hash-for-an-event",
+		func(c *comparison) bool {
+			return (strings.Contains(c.mutation, "begins with _") || strings.Contains(c.mutation, "redacts")) && c.weAllow()
+		},
+	},
+	{
+		format, gmsl,
+		"takes `Type` for `type`",
+		"an `m.room.create` of version 12 with a second key `Type`",
+		"case sensitive strings", "appendices/#grammar",
+		func(c *comparison) bool { return strings.HasPrefix(c.mutation, "Type") && c.weAllow() },
+	},
+
+	// Auth events selection.
+	{
+		selection, gmsl,
+		"selects the create event alone for `m.room.aliases`, in all versions",
+		"an `m.room.aliases` of a member in version 11",
+		"The current `m.room.power_levels` event, if any. The sender's current `m.room.member` event, if any.", "server-server-api/#auth-events-selection",
+		func(c *comparison) bool { return c.is("m.room.aliases") },
+	},
+	{
+		selection, gmsl,
+		"selects the membership of `join_authorised_via_users_server` for all memberships and in all versions",
+		"`{\"membership\":\"leave\",\"join_authorised_via_users_server\":\"@bob:x\"}`",
+		"If `membership` is `join`, `content.join_authorised_via_users_server` is present, and the room version supports restricted rooms", "server-server-api/#auth-events-selection",
+		func(c *comparison) bool {
+			return c.event.View.Content.Authorised != "" && (!c.member("join") || !c.v.Restricted)
+		},
+	},
+	{
+		selection, gmsl,
+		"selects the third-party invite for memberships that are no invites",
+		"`{\"membership\":\"join\",\"third_party_invite\":{…}}`",
+		"If membership is `invite` and `content` contains a `third_party_invite` property", "server-server-api/#auth-events-selection",
+		func(c *comparison) bool { return c.event.View.Content.HasThirdParty && !c.member("invite") },
+	},
+	{
+		selection, gmsl,
+		"selects no third-party invite with an empty token",
+		"`\"token\": \"\"`",
+		"the current `m.room.third_party_invite` event with `state_key` matching `content.third_party_invite.signed.token`, if any", "server-server-api/#auth-events-selection",
+		func(c *comparison) bool { return c.field("third_party_invite", "signed", "token") == `""` },
+	},
+	{
+		selection, mautrix,
+		"selects no third-party invite with an empty token",
+		"`\"token\": \"\"`",
+		"the current `m.room.third_party_invite` event with `state_key` matching `content.third_party_invite.signed.token`, if any", "server-server-api/#auth-events-selection",
+		func(c *comparison) bool { return c.field("third_party_invite", "signed", "token") == `""` },
+	},
+
 	// Authorisation.
 	{
 		authorisation, gmsl,

@@ -3,9 +3,11 @@ package oracle
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/virga-im/virga/events/auth"
+	"github.com/virga-im/virga/events/canonicaljson"
 )
 
 // What entries of the list ask about a comparison.
@@ -145,6 +147,32 @@ func (c *comparison) createID() string {
 	return ""
 }
 
-type resolution struct{}
+// we reports whether we refuse with these words.
+func (c *comparison) we(words string) bool {
+	return c.ours.err != nil && strings.Contains(c.ours.err.Error(), words)
+}
 
-func (*resolution) String() string { return "" }
+// escapedKey: some key of the input has a character that canonical JSON escapes.
+func (c *comparison) escapedKey() bool {
+	found := false
+	var walk func(value []byte)
+	walk = func(value []byte) {
+		for key, v := range canonicaljson.Fields(value) {
+			found = found || len(canonicaljson.AppendString(nil, key)) != len(key)+2
+			walk(v)
+		}
+		for v := range canonicaljson.Elements(value) {
+			walk(v)
+		}
+	}
+	walk([]byte(c.ours.value))
+	return found
+}
+
+// oddNumbers: the input has numbers with a fraction or an exponent, or -0.
+func (c *comparison) oddNumbers() bool { return oddNumber.Match(c.json) }
+
+var oddNumber = regexp.MustCompile(`[0-9][.eE]|-0`)
+
+// top reports whether the event has a top-level member.
+func (c *comparison) top(key string) bool { return field(c.json, key) != "" }
