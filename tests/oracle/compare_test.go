@@ -132,7 +132,7 @@ func (l *ledger) add(c *comparison) {
 	}
 	kind := c.kind()
 	if l.unlisted[kind]++; l.unlisted[kind] == 1 && (len(l.unlisted) <= 20 || *survey) {
-		l.t.Errorf("an unlisted divergence: %s", c)
+		l.t.Errorf("an unlisted divergence: %s\nkind: %s", c, kind)
 	}
 }
 
@@ -154,9 +154,6 @@ func (c *comparison) kind() string {
 	kind := fmt.Sprintf("%s | %s | %s | %s", c.library, c.mutation, side(c.ours), side(c.theirs))
 	if c.area == selection {
 		kind += names.ReplaceAllString(fmt.Sprint(c.event.Type, " ", c.ours.value, " # ", c.theirs.value), "…")
-	}
-	if c.area == resolving {
-		kind += " version " + c.v.ID
 	}
 	return kind
 }
