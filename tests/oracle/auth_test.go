@@ -15,7 +15,7 @@ func TestAuthorisation(t *testing.T) {
 	l := newLedger(t, authorisation)
 	eachVersion(t, func(t *testing.T, v *roomversion.Version, d dice) {
 		g := newVillage(v, d)
-		for range 10000 {
+		for range 8000 {
 			p := g.place()
 			s := g.stateOf(p)
 			e := g.eventIn(p, s)

@@ -172,6 +172,9 @@ func (r *resolution) grow(d dice, s stateres.StateMap, n int, ts int64) stateres
 		case 3:
 			typ, content = "m.room.join_rules", object("join_rule", pick(d, `"public"`, `"invite"`))
 		case 4:
+			if target == sender {
+				continue // that gomatrixserverlib lets people leave twice is another matter
+			}
 			typ, key, content = "m.room.member", target, object("membership", pick(d, `"ban"`, `"leave"`, `"invite"`))
 		case 5:
 			typ, key, content = "m.room.member", sender, object("membership", `"join"`, "displayname", fmt.Sprint(`"`, d.IntN(1000), `"`))
