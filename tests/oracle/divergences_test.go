@@ -19,10 +19,13 @@ type divergence struct {
 	area, library string
 	what          string // what the library does
 	example       string
-	spec          string // the sentence that is on our side
+	spec          string // the sentence that is on our side; where that is not the letter, what is
 	link          string // below https://spec.matrix.org/v1.19/
 	is            func(c *comparison) bool
 }
+
+// silentOnEmptyInvite is where the specification does not say what is left.
+const silentOnEmptyInvite = "The specification is silent; Synapse and ruma leave `{}`, and event ids are hashes of what is left."
 
 // divergences are asked in this order: the first that matches counts.
 var divergences = []divergence{
@@ -92,8 +95,15 @@ var divergences = []divergence{
 		"an invite with `\"third_party_invite\":{\"signed\":{…}}`",
 		"Additionally, it allows the `signed` key of the `third_party_invite` key.", "rooms/v11/#redactions",
 		func(c *comparison) bool {
-			return c.v.KeepMore && field(c.json, "content", "third_party_invite", "signed") != ""
+			return c.v.KeepMore && kindOf(field(c.json, "content", "third_party_invite")) == '{'
 		},
+	},
+	{
+		hashes, mautrix,
+		"leaves no `third_party_invite` of a redacted membership in versions 11 and 12 if it has no `signed`: event id and signature are other ones",
+		"a membership with `\"third_party_invite\":{}`",
+		silentOnEmptyInvite, "rooms/v11/#redactions",
+		func(c *comparison) bool { return c.v.KeepMore && c.emptyInvite() },
 	},
 	{
 		hashes, mautrix,
@@ -119,8 +129,15 @@ var divergences = []divergence{
 		"an invite with `\"third_party_invite\":{\"signed\":{…}}`",
 		"Additionally, it allows the `signed` key of the `third_party_invite` key.", "rooms/v11/#redactions",
 		func(c *comparison) bool {
-			return c.v.KeepMore && field(c.json, "content", "third_party_invite", "signed") != ""
+			return c.v.KeepMore && kindOf(field(c.json, "content", "third_party_invite")) == '{'
 		},
+	},
+	{
+		signatures, mautrix,
+		"signs and verifies third-party invites of versions 11 and 12 that have no `signed` without an empty `third_party_invite`",
+		"a membership with `\"third_party_invite\":{}`",
+		silentOnEmptyInvite, "rooms/v11/#redactions",
+		func(c *comparison) bool { return c.v.KeepMore && c.emptyInvite() },
 	},
 	{
 		signatures, mautrix,
@@ -181,6 +198,15 @@ var divergences = []divergence{
 		"`@alice`, `@alice:`, `@alice:x y`",
 		"User IDs … are formatted as `@localpart:domain`", "appendices/#user-identifiers",
 		func(c *comparison) bool { return strings.HasPrefix(c.mutation, "sender") && c.theyAllow() },
+	},
+	{
+		format, gmsl,
+		"counts 255 in characters in versions 11 and 12 too, for events that are kept as rejected",
+		"a `type` of 128 characters and 256 bytes",
+		"`type` MUST NOT exceed 255 bytes.", "client-server-api/#size-limits",
+		func(c *comparison) bool {
+			return !c.v.LongFields && strings.Contains(c.mutation, "characters") && c.theyAllow()
+		},
 	},
 	{
 		format, gmsl,
@@ -555,6 +581,15 @@ var divergences = []divergence{
 		"If any signature in `signed` matches any public key in the `m.room.third_party_invite` event, allow.", "rooms/v3/#authorisation-rules",
 		func(c *comparison) bool {
 			return c.member("invite") && c.they("no valid signatures found for third party invite") && c.weAllow()
+		},
+	},
+	{
+		authorisation, mautrix,
+		"wants the signature for `join_authorised_via_users_server` on memberships that are no joins",
+		"in version 12, a ban into which a client copied the key",
+		"Not the letter, which is theirs; Synapse and Dendrite ask for it on joins alone, and clients copy the key into leaves and bans.", "rooms/v12/#authorisation-rules",
+		func(c *comparison) bool {
+			return c.v.Restricted && c.is("m.room.member") && !c.member("join") && c.they("join_authorised_via_users_server") && c.weAllow()
 		},
 	},
 	{

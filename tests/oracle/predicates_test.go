@@ -176,3 +176,8 @@ var oddNumber = regexp.MustCompile(`[0-9][.eE]|-0`)
 
 // top reports whether the event has a top-level member.
 func (c *comparison) top(key string) bool { return field(c.json, key) != "" }
+
+// emptyInvite: third_party_invite is an object without signed.
+func (c *comparison) emptyInvite() bool {
+	return kindOf(field(c.json, "content", "third_party_invite")) == '{' && field(c.json, "content", "third_party_invite", "signed") == ""
+}
