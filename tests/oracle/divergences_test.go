@@ -655,6 +655,13 @@ var divergences = []divergence{
 	},
 	{
 		resolving, gmsl,
+		"leaves the events of a state out of its full auth chain",
+		"a membership that all states have, and that only one state's other events cite, is in the auth difference",
+		"Not the letter, which is theirs; Synapse counts them, and servers have to agree.", "rooms/v2/#definitions",
+		func(c *comparison) bool { return c.res.explained(toTheLetter) },
+	},
+	{
+		resolving, gmsl,
 		"falls back to an event itself instead of its auth events: conflicted state of a user whose membership is also in conflict is lost",
 		"@bob:x sets the topic, then changes the name that he goes by; the other state has neither",
 		"If a `(event_type, state_key)` key that is required for checking the authorisation rules is not present in the state, then the appropriate state event from the event's `auth_events` is used if the auth event is not rejected.", "rooms/v2/#definitions",

@@ -3,6 +3,7 @@ package oracle
 import (
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestResolution(t *testing.T) {
 			}
 			if v.StateRes != roomversion.StateResV1 {
 				if r.reading = read(r.Room, r.states, 0); !maps.Equal(r.resolved, r.ours) {
-					t.Fatalf("version %s: we do not resolve as the specification does:\n%s", v.ID, r)
+					t.Fatalf("version %s: we do not resolve as the specification does:\n%s\nit has %s\nwe have %s", v.ID, r, named(r.resolved), named(r.ours))
 				}
 			}
 			c := &comparison{v: v, library: gmsl, res: r, ours: accepted(named(r.ours))}
@@ -90,10 +91,12 @@ func (r *resolution) explained(by faults) bool {
 	}
 	if r.causes == nil {
 		// The fewest faults explain best.
-		all := []faults{fallback, backwards, narrow, steps, fallback | backwards, fallback | narrow, fallback | steps, backwards | narrow, backwards | steps, narrow | steps,
-			fallback | backwards | narrow, fallback | backwards | steps, fallback | narrow | steps, backwards | narrow | steps, fallback | backwards | narrow | steps}
-		none := faults(0)
-		r.causes = &none
+		var all []faults
+		for f := faults(1); f <= allFaults; f++ {
+			all = append(all, f)
+		}
+		slices.SortStableFunc(all, func(f, g faults) int { return bits.OnesCount8(uint8(f)) - bits.OnesCount8(uint8(g)) })
+		r.causes = new(faults)
 		for _, f := range all {
 			if maps.Equal(read(r.Room, r.states, f).resolved, r.theirs) {
 				r.causes = &f

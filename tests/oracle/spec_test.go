@@ -12,7 +12,8 @@ import (
 )
 
 // A reading is state resolution as the specification defines it, one function
-// for each of its definitions, without any thought of speed. Of our packages it
+// for each of its definitions, without any thought of speed; but for two points in
+// which servers read it otherwise, see toTheLetter and pull. Of our packages it
 // uses the authorisation rules alone. Where gomatrixserverlib's answer is not
 // ours, this one has to be.
 //
@@ -49,6 +50,11 @@ const (
 	// steps: events that do not stem from the mainline count as based on its
 	// beginning, and equal positions are ordered by the steps to the mainline.
 	steps
+	// toTheLetter: the full auth chain of a state is the union of those of its events,
+	// without the events. That is the letter of the specification; we follow
+	// Synapse, for reasons that the comment of events/stateres gives.
+	toTheLetter
+	allFaults = 1<<iota - 1
 )
 
 func (x *reading) has(f faults) bool { return x.faults&f != 0 }
@@ -86,19 +92,17 @@ func read(r *room.Room, states []stateres.StateMap, f faults) *reading {
 	return x
 }
 
-// pull adds what of an event's auth chain belongs to the power events.
+// pull adds what of an event's auth chain belongs to the power events. The chain
+// is followed within the full conflicted set, as servers do.
 func (x *reading) pull(id string, powerful map[string]bool) {
-	for a := range x.chain(id) {
-		if !x.has(narrow) && x.full[a] {
-			powerful[a] = true
-		}
-	}
+	within := x.full
 	if x.has(narrow) {
-		for _, a := range x.view(id).AuthEvents {
-			if x.conflicted[a] && !powerful[a] {
-				powerful[a] = true
-				x.pull(a, powerful)
-			}
+		within = x.conflicted
+	}
+	for _, a := range x.view(id).AuthEvents {
+		if within[a] && !powerful[a] {
+			powerful[a] = true
+			x.pull(a, powerful)
 		}
 	}
 }
@@ -135,6 +139,9 @@ func (x *reading) collect() {
 		all := map[string]bool{}
 		for _, id := range s {
 			maps.Copy(all, x.chain(id))
+			if !x.has(toTheLetter) {
+				all[id] = true
+			}
 		}
 		chains = append(chains, all)
 	}
