@@ -184,7 +184,7 @@ func (g *village) levels(p *place, accepted bool) string {
 		}
 		users = append(users, u)
 	}
-	if !accepted && g.chance(15) {
+	if !accepted && g.chance(6) {
 		users = append(users, pick(g.dice, "carol", "@carol", "@:y", "!carol:y", ""))
 	}
 	return object(
@@ -281,7 +281,7 @@ func (g *village) claim(user string) string {
 		token = pick(g.dice, `"another"`, "", `""`, `5`)
 	}
 	extra := ""
-	if g.chance(8) {
+	if g.chance(3) {
 		extra = `"1"`
 	}
 	signed := object("mxid", mxid, "token", token, "extra", extra)
@@ -382,11 +382,11 @@ func (g *village) membership(p *place, d *room.Draft) {
 	if g.chance(10) {
 		d.Prev = pick(g.dice, []string{p.create.ID}, []string{p.create.ID}, []string{"$one:x"}, nil)
 	}
-	if m == "join" && g.chance(2) || g.chance(30) {
+	if m == "join" && g.chance(2) || g.chance(10) {
 		user := pick(g.dice, people...)
 		authorised = `"` + user + `"`
 		_, d.SignedBy, _ = strings.Cut(user, ":")
-		if g.chance(6) {
+		if g.chance(3) {
 			authorised, d.SignedBy = pick(g.dice, `""`, `"x"`, "5", "null"), ""
 		}
 	}

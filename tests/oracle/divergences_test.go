@@ -27,7 +27,8 @@ type divergence struct {
 // silentOnEmptyInvite is where the specification does not say what is left.
 const silentOnEmptyInvite = "The specification is silent; Synapse and ruma leave `{}`, and event ids are hashes of what is left."
 
-// divergences are asked in this order: the first that matches counts.
+// divergences is long because it is one list, and read as one. They are asked in
+// this order: the first that matches counts.
 var divergences = []divergence{
 	{
 		canonical, gmsl,

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/matrix-org/gomatrixserverlib"
 
@@ -24,25 +25,22 @@ type task struct {
 	bare         func() error
 }
 
+func newEventTable() *table {
+	return newTable("an event of version 12", "~ours", "~gomatrixserverlib", "~times ours", "~bare ed25519", "~ours over bare")
+}
+
 func eventTable(c clock) (*table, error) {
 	tasks, err := eventTasks()
 	if err != nil {
 		return nil, err
 	}
-	t := newTable("an event of version 12", "~ours", "~gomatrixserverlib", "~times ours", "~bare ed25519", "~ours over bare")
+	t := newEventTable()
 	for _, x := range tasks {
-		var ours, theirs, bare timing
-		for _, m := range []struct {
-			f  func() error
-			to *timing
-		}{{x.ours, &ours}, {x.theirs, &theirs}, {x.bare, &bare}} {
-			if m.f == nil {
-				continue
-			}
-			if *m.to, err = c.time(m.f); err != nil {
-				return nil, err
-			}
+		m, err := c.time(x.ours, x.theirs, x.bare)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", x.name, err)
 		}
+		ours, theirs, bare := m[0], m[1], m[2]
 		t.row(x.name, ours, theirs, times(theirs, ours), bare, times(ours, bare))
 	}
 	return t, nil

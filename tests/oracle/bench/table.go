@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/virga-im/virga/tests/oracle/readme"
@@ -23,20 +22,42 @@ type timing struct {
 	word string
 }
 
-// time measures f, which fails the whole run if it returns an error.
-func (c clock) time(f func() error) (timing, error) {
-	if err := f(); err != nil || c.stopped {
-		return timing{}, err
-	}
-	var err error
-	r := testing.Benchmark(func(b *testing.B) {
-		for b.Loop() {
-			if err = f(); err != nil {
-				b.FailNow()
+// The batches of one function, and how long one is to take. The shortest counts:
+// what else the machine does only ever makes a batch longer.
+const (
+	batches = 12
+	batch   = 20 * time.Millisecond
+)
+
+// time measures functions in turns, so that all have the machine in the same
+// moods. One that is nil is not measured, one that fails fails the whole run.
+func (c clock) time(fs ...func() error) ([]timing, error) {
+	times := make([]timing, len(fs))
+	for turn := range batches + 1 {
+		for i, f := range fs {
+			if f == nil || turn > 0 && c.stopped {
+				continue
+			}
+			n := 1
+			if turn > 0 {
+				n = max(1, int(batch/max(times[i].each, 1)))
+			}
+			begin := time.Now()
+			for range n {
+				if err := f(); err != nil {
+					return nil, err
+				}
+			}
+			if each := time.Since(begin) / time.Duration(n); turn <= 1 || each < times[i].each {
+				// The first turn only warms up, and tells how much a batch is.
+				times[i].each = max(each, 1)
 			}
 		}
-	})
-	return timing{each: time.Duration(float64(r.T) / float64(r.N))}, err
+	}
+	if c.stopped {
+		clear(times)
+	}
+	return times, nil
 }
 
 func (t timing) String() string {
@@ -60,7 +81,7 @@ func times(theirs, ours timing) string {
 	}
 	f := float64(theirs.each) / float64(ours.each)
 	if f >= 10 {
-		return strconv.FormatFloat(f, 'f', 0, 64)
+		return grouped(int(f + 0.5))
 	}
 	return strconv.FormatFloat(f, 'f', 1, 64)
 }
