@@ -46,33 +46,16 @@ func (b *batch) gaps(ctx context.Context) ([]gap, error) {
 // has gone on from a state that other servers told.
 func (b *batch) placeInPast(ctx context.Context, a accepted, gaps []gap) error {
 	e := a.event
-	if err := b.know(ctx, e, a.view); err != nil {
-		return err
-	}
-	after, prev, err := b.stateAfter(ctx, e, a.before)
-	if err != nil {
-		return err
-	}
-	visible, err := b.visibilityOf(ctx, e, a.before)
+	row, after, err := b.rowOf(ctx, a)
 	if err != nil {
 		return err
 	}
 	pos := gaps[0].Low - 1
-	row := timeline.EventRow{ID: e.ID, JSON: e.JSON(), RoomVersion: b.v.ID, Root: after[:], Visibility: visible, Prev: prev}
-	if row.Redacted, row.RedactedAt, err = b.redactedBy(ctx, e); err != nil {
-		return err
-	}
+	row.Root = after[:]
 	// Seen tells when it became known, which its position does not.
-	index := timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode(), Seen: max(b.head.Pos, 1)}
-	put := store.Put(store.Events, timeline.IndexKey(e.ID), nil).If(store.NotExists())
-	if a.known != nil {
-		index.Seen = a.known.Seen
-		put = store.Put(store.Events, timeline.IndexKey(e.ID), nil).If(unchanged(a.known)...)
-	}
-	put.Attrs = store.Encode(index)
-	b.writes = append(b.writes, store.Put(store.Rooms, timeline.EventKey(b.room, pos), store.Encode(row)).If(store.NotExists()), put)
-	k := timeline.UnplacedKey(b.room, e.ID)
-	b.rows[k] = store.Delete(store.Rooms, k)
+	b.place(a, row, timeline.IndexRow{
+		Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode(), Seen: max(b.head.Pos, 1),
+	})
 	if e.Type == typeRedaction && !e.IsState() && e.Redacts != "" {
 		if err := b.redact(ctx, redaction{e, a.before, pos}); err != nil {
 			return err

@@ -283,14 +283,7 @@ type accepted struct {
 // current state on, and adds the rows that follow from it.
 func (b *batch) accept(ctx context.Context, a accepted) error {
 	e := a.event
-	if err := b.know(ctx, e, a.view); err != nil {
-		return err
-	}
-	after, prev, err := b.stateAfter(ctx, e, a.before)
-	if err != nil {
-		return err
-	}
-	visible, err := b.visibilityOf(ctx, e, a.before)
+	row, after, err := b.rowOf(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -303,31 +296,48 @@ func (b *batch) accept(ctx context.Context, a accepted) error {
 	}
 	b.nextPos(a.missing)
 	pos := b.head.Pos
-	row := timeline.EventRow{
-		ID: e.ID, JSON: e.JSON(), RoomVersion: b.v.ID, Root: b.head.Root, Visibility: visible,
-		Device: a.device, Txn: a.txn, Prev: prev,
-	}
-	index := timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode()}
-	put := store.Put(store.Events, timeline.IndexKey(e.ID), nil).If(store.NotExists())
-	if a.known != nil {
-		index.Seen = a.known.Seen
-		put = store.Put(store.Events, timeline.IndexKey(e.ID), nil).If(unchanged(a.known)...)
-		k := timeline.UnplacedKey(b.room, e.ID)
-		b.rows[k] = store.Delete(store.Rooms, k)
-	}
-	if a.foreign {
-		if row.Redacted, row.RedactedAt, err = b.redactedBy(ctx, e); err != nil {
-			return err
-		}
-	}
-	put.Attrs = store.Encode(index)
-	b.writes = append(b.writes, store.Put(store.Rooms, timeline.EventKey(b.room, pos), store.Encode(row)).If(store.NotExists()), put)
+	row.Root = b.head.Root // of the room, which forks may make another than after
+	b.place(a, row, timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode()})
 	b.sent = append(b.sent, Sent{e.ID, pos})
 	b.placed[e.ID] = pos
 	if e.Type == typeRedaction && !e.IsState() && e.Redacts != "" {
 		return b.redact(ctx, redaction{e, a.before, pos})
 	}
 	return nil
+}
+
+// rowOf makes the event one of the batch, and the row of its position but for the
+// current state; after is the state after it.
+func (b *batch) rowOf(ctx context.Context, a accepted) (row timeline.EventRow, after trie.Root, err error) {
+	e := a.event
+	if err := b.know(ctx, e, a.view); err != nil {
+		return row, after, err
+	}
+	row = timeline.EventRow{ID: e.ID, JSON: e.JSON(), RoomVersion: b.v.ID, Device: a.device, Txn: a.txn}
+	if after, row.Prev, err = b.stateAfter(ctx, e, a.before); err != nil {
+		return row, after, err
+	}
+	if row.Visibility, err = b.visibilityOf(ctx, e, a.before); err != nil {
+		return row, after, err
+	}
+	if a.foreign {
+		row.Redacted, row.RedactedAt, err = b.redactedBy(ctx, e)
+	}
+	return row, after, err
+}
+
+// place adds the rows of an event at its position. An event takes one position,
+// once.
+func (b *batch) place(a accepted, row timeline.EventRow, index timeline.IndexRow) {
+	put := store.Put(store.Events, timeline.IndexKey(row.ID), nil).If(store.NotExists())
+	if a.known != nil {
+		index.Seen = a.known.Seen
+		put = store.Put(store.Events, timeline.IndexKey(row.ID), nil).If(unchanged(a.known)...)
+		k := timeline.UnplacedKey(b.room, row.ID)
+		b.rows[k] = store.Delete(store.Rooms, k)
+	}
+	put.Attrs = store.Encode(index)
+	b.writes = append(b.writes, store.Put(store.Rooms, timeline.EventKey(b.room, index.Pos), store.Encode(row)).If(store.NotExists()), put)
 }
 
 // unexpose takes what an event follows out of the forward extremities, and

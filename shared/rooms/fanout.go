@@ -136,7 +136,12 @@ func (s *Service) members(ctx context.Context, room string, head *timeline.Head)
 }
 
 // tellPushed writes to the logs of the active members. The others learn of it
-// when they wake: who is active is read after HEAD, see userlog.Activity.
+// when they wake: who is active is read after HEAD, see userlog.Activity. In a
+// process that just started that is a read for each member. (data-model.md would
+// list the active members of large rooms in ACT# rows. They would save the reads
+// of the dormant ones, and cost writes in each large room of a user who wakes, and
+// a change of regime as the room grows; worth it once rooms of hundreds, most of
+// them dormant, are common.)
 func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan, own map[string]string, head *timeline.Head) error {
 	users, err := s.members(ctx, room, head)
 	if err != nil {
