@@ -131,6 +131,9 @@ func (s *Service) receiveOnce(ctx context.Context, room string, in Incoming, as 
 	if head.Version != 0 && as == first {
 		as = news
 	}
+	if v := in.Event().Version.ID; v != head.RoomVersion {
+		return receipt.Verdict{}, fmt.Errorf("event %s was read as one of room version %s, and %s has version %s", in.Event().ID, v, room, head.RoomVersion)
+	}
 	b, err := s.newBatch(ctx, room, head)
 	if err != nil {
 		return receipt.Verdict{}, err
@@ -202,6 +205,9 @@ func (j *judging) judge(ctx context.Context, as as) (receipt.Verdict, error) {
 		return verdict, j.reject(ctx, before)
 	}
 	if as == past {
+		if j.known != nil && j.known.Judged() && j.known.Status != timeline.Rejected {
+			return receipt.Verdict{Outcome: receipt.Accepted}, nil // also one that soft-failed stays so
+		}
 		return receipt.Verdict{Outcome: receipt.Accepted}, j.hold(ctx, timeline.Outlier, before)
 	}
 	gaps, err := j.gapsBefore(ctx, e.ID)
