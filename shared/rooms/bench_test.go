@@ -2,6 +2,7 @@ package rooms_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/virga-im/virga/shared/local"
@@ -42,4 +43,34 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 	b.ReportMetric(m.Total().Reads, "RU")
 	b.ReportMetric(m.Total().Writes, "WU")
+}
+
+// BenchmarkSend is a message from the draft to the durable event in the sender's
+// log: one after the other, and where many speak at once.
+func BenchmarkSend(b *testing.B) {
+	for _, speakers := range []int{1, 16} {
+		b.Run(fmt.Sprintf("speakers=%d", speakers), func(b *testing.B) {
+			s := open(b, local.Options{Dir: b.TempDir()})
+			alice := s.register("alice")
+			room := s.create(rooms.Creation{Creator: alice})
+			b.SetParallelism(max(1, speakers/runtime.GOMAXPROCS(0)))
+			say := func() {
+				_, err := s.rooms.Send(s.ctx, room, rooms.Draft{Type: "m.room.message", Sender: alice, Content: text("hello")})
+				if err != nil {
+					b.Error(err)
+				}
+			}
+			if speakers == 1 {
+				for b.Loop() {
+					say()
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					say()
+				}
+			})
+		})
+	}
 }
