@@ -76,7 +76,7 @@ func program(handler string, logs io.Writer) (aws.Invocation, error) {
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: lambdaWords})),
 	}
 	if cfg.RateLimits {
-		rt.Limits = new(route.Limits)
+		rt.Limits = &route.Limits{Rates: cfg.Rates}
 	}
 	for _, w := range workers {
 		if w.Name == handler {

@@ -55,8 +55,9 @@ type Config struct {
 	// private addresses.
 	AllowPrivateAddresses bool
 
-	// RateLimits turns the rate limits on.
+	// RateLimits turns the rate limits on, and Rates are what they allow.
 	RateLimits bool
+	Rates      Rates
 	// Presence turns presence on.
 	Presence bool
 	// AppserviceDir is a folder of registrations of application services.
@@ -108,15 +109,30 @@ const (
 	PasswordCostMin PasswordCost = "min"
 )
 
+// Rate is how much a limit allows: so many requests at once, and then so many each
+// second.
+type Rate struct{ PerSecond, Burst float64 }
+
+// Rates are the limits for each class of requests: by user, and for Address, Login
+// and Registration by the address that a request comes from.
+type Rates struct {
+	Request, Message, Join, Address, Login, Registration Rate
+}
+
 // Default returns the configuration of a server to which nothing was said.
 func Default() Config {
 	return Config{
-		ServerName:       "localhost",
-		Data:             "data",
-		ClientListen:     "127.0.0.1:8008",
-		Registration:     RegistrationClosed,
-		PasswordCost:     PasswordCostDefault,
-		RateLimits:       true,
+		ServerName:   "localhost",
+		Data:         "data",
+		ClientListen: "127.0.0.1:8008",
+		Registration: RegistrationClosed,
+		PasswordCost: PasswordCostDefault,
+		RateLimits:   true,
+		// Generous where a person acts, and strict where a stranger guesses.
+		Rates: Rates{
+			Request: Rate{50, 200}, Message: Rate{10, 100}, Join: Rate{1, 30},
+			Address: Rate{10, 100}, Login: Rate{0.5, 20}, Registration: Rate{0.2, 10},
+		},
 		Presence:         true,
 		MaxUploadSize:    50 << 20,
 		TURNUserLifetime: 24 * time.Hour,

@@ -175,3 +175,29 @@ func lookup(m map[string]string) func(string) (string, bool) {
 func file(m map[string]any) func(string) (map[string]any, error) {
 	return func(string) (map[string]any, error) { return m, nil }
 }
+
+// Rates are written as one word, or as Synapse writes them.
+func TestRatesAreReadInBothForms(t *testing.T) {
+	file := map[string]any{
+		"rc_message": map[string]any{"per_second": 5, "burst_count": 25},
+		"rc_login":   map[string]any{"address": map[string]any{"per_second": 0.25, "burst_count": 3}},
+		"rc_joins":   "2/40",
+	}
+	c, err := Load(Input{
+		Args:     []string{"-config", "x.yaml", "-rc-registration", "0.1/2"},
+		ReadFile: func(string) (map[string]any, error) { return file, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default().Rates
+	want.Message, want.Login, want.Join, want.Registration = Rate{5, 25}, Rate{0.25, 3}, Rate{2, 40}, Rate{0.1, 2}
+	if c.Rates != want {
+		t.Errorf("%+v, want %+v", c.Rates, want)
+	}
+	for _, bad := range []string{"5", "5/0", "0/5", "-1/5", "NaN/5", "a/b", "1/1e99"} {
+		if _, err := Load(Input{Args: []string{"-rc-message", bad}}); err == nil {
+			t.Errorf("%q is a rate", bad)
+		}
+	}
+}

@@ -157,6 +157,8 @@ func flatten(tree map[string]any) (map[string]string, error) {
 	for key, v := range tree {
 		if m, ok := v.(map[string]any); ok && key == "presence" {
 			v = m["enabled"]
+		} else if ok && strings.HasPrefix(key, "rc_") {
+			v = synapseRate(m)
 		}
 		text, err := scalar(v)
 		if err != nil {
@@ -181,6 +183,20 @@ func flatten(tree map[string]any) (map[string]string, error) {
 	}
 	delete(words, "registration_requires_token") // means nothing alone
 	return words, nil
+}
+
+// synapseRate is a rate as Synapse writes it: per_second and burst_count, for some
+// keys one deeper, by what they count.
+func synapseRate(m map[string]any) any {
+	for _, by := range []string{"address", "local"} {
+		if inner, ok := m[by].(map[string]any); ok {
+			m = inner
+		}
+	}
+	if m["per_second"] == nil || m["burst_count"] == nil {
+		return m
+	}
+	return fmt.Sprint(m["per_second"], "/", m["burst_count"])
 }
 
 func scalar(v any) (string, error) {

@@ -78,6 +78,18 @@ var settings = []setting{
 		}},
 	{flag: "rate-limits", value: "on|off", usage: "rate limits; on by default",
 		set: func(c *Config, v string) error { return onOff(&c.RateLimits, v) }},
+	{flag: "rc-request", value: "rate", usage: "requests of a user that are cheap but not free: each second/at once; 50/200 by default",
+		set: func(c *Config, v string) error { return rate(&c.Rates.Request, v) }},
+	{flag: "rc-message", value: "rate", usage: "events that a user sends; 10/100 by default",
+		set: func(c *Config, v string) error { return rate(&c.Rates.Message, v) }},
+	{flag: "rc-joins", value: "rate", usage: "rooms that a user joins or creates, and invites; 1/30 by default",
+		set: func(c *Config, v string) error { return rate(&c.Rates.Join, v) }},
+	{flag: "rc-address", value: "rate", usage: "cheap requests without a user, from one address; 10/100 by default",
+		set: func(c *Config, v string) error { return rate(&c.Rates.Address, v) }},
+	{flag: "rc-login", value: "rate", usage: "logins from one address; 0.5/20 by default",
+		set: func(c *Config, v string) error { return rate(&c.Rates.Login, v) }},
+	{flag: "rc-registration", value: "rate", usage: "registrations from one address; 0.2/10 by default",
+		set: func(c *Config, v string) error { return rate(&c.Rates.Registration, v) }},
 	{flag: "presence", value: "on|off", usage: "presence; on by default", pending: true,
 		set: func(c *Config, v string) error { return onOff(&c.Presence, v) }},
 	{flag: "federation-ca", key: "federation_custom_ca_list", value: "file", usage: "certificates to trust in federation besides the system's", pending: true,
@@ -277,5 +289,19 @@ func level(l *slog.Level, v string) error {
 	if err := l.UnmarshalText([]byte(v)); err != nil {
 		return fmt.Errorf("%q is none of debug, info, warn, error", v)
 	}
+	return nil
+}
+
+// rate reads requests each second and at once.
+func rate(to *Rate, v string) error {
+	each, burst, ok := strings.Cut(v, "/")
+	r := Rate{}
+	var err1, err2 error
+	r.PerSecond, err1 = strconv.ParseFloat(strings.TrimSpace(each), 64)
+	r.Burst, err2 = strconv.ParseFloat(strings.TrimSpace(burst), 64)
+	if !ok || err1 != nil || err2 != nil || !(r.PerSecond > 0 && r.PerSecond <= 1e9) || !(r.Burst >= 1 && r.Burst <= 1e9) {
+		return fmt.Errorf("%q is not a rate: write the requests each second and at once, such as 0.5/20", v)
+	}
+	*to = r
 	return nil
 }

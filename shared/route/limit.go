@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/mxerr"
 )
 
@@ -22,32 +23,43 @@ const (
 	LimitMessage
 	// LimitJoin is for joining and creating rooms, and for inviting.
 	LimitJoin
+	// LimitAddress is for cheap requests without a user, by address.
+	LimitAddress
 	// LimitLogin is by address.
 	LimitLogin
 	// LimitRegister is by address.
 	LimitRegister
 )
 
-// rate is a bucket's refill per second and its size.
-type rate struct{ perSecond, burst float64 }
-
-// rates are generous where a person acts and strict where a stranger guesses.
-var rates = [...]rate{
-	LimitRequest:  {50, 200},
-	LimitMessage:  {10, 100},
-	LimitJoin:     {1, 30},
-	LimitLogin:    {0.5, 20},
-	LimitRegister: {0.2, 10},
+// rate is what the administrator allows.
+func (ls *Limits) rate(l Limit) config.Rate {
+	switch r := &ls.Rates; l {
+	case LimitMessage:
+		return r.Message
+	case LimitJoin:
+		return r.Join
+	case LimitAddress:
+		return r.Address
+	case LimitLogin:
+		return r.Login
+	case LimitRegister:
+		return r.Registration
+	default:
+		return r.Request
+	}
 }
 
-func (l Limit) perAddress() bool { return l == LimitLogin || l == LimitRegister }
+func (l Limit) perAddress() bool { return l >= LimitAddress }
 
 // maxPolls is how many requests of a user may wait at once, one for each device
 // and some to spare. All of them are answered anew when something happens.
 const maxPolls = 100
 
-// Limits holds the buckets, and counts who waits. The zero value is ready.
+// Limits holds the buckets, and counts who waits. Without Rates it lets nothing
+// pass that is limited.
 type Limits struct {
+	Rates config.Rates
+
 	mu      sync.Mutex
 	buckets map[bucketKey]*bucket
 	swept   time.Time
@@ -68,7 +80,7 @@ func (ls *Limits) take(l Limit, who string, now time.Time) error {
 	if l == NoLimit {
 		return nil
 	}
-	r := rates[l]
+	r := ls.rate(l)
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.buckets == nil {
@@ -78,7 +90,7 @@ func (ls *Limits) take(l Limit, who string, now time.Time) error {
 		// A bucket that has refilled says nothing; forgetting it bounds what
 		// strangers can make us hold.
 		for k, b := range ls.buckets {
-			if b.tokens+now.Sub(b.at).Seconds()*rates[k.limit].perSecond >= rates[k.limit].burst {
+			if full := ls.rate(k.limit); b.tokens+now.Sub(b.at).Seconds()*full.PerSecond >= full.Burst {
 				delete(ls.buckets, k)
 			}
 		}
@@ -87,13 +99,13 @@ func (ls *Limits) take(l Limit, who string, now time.Time) error {
 	k := bucketKey{l, who}
 	b := ls.buckets[k]
 	if b == nil {
-		b = &bucket{tokens: r.burst, at: now}
+		b = &bucket{tokens: r.Burst, at: now}
 		ls.buckets[k] = b
 	}
-	b.tokens = min(r.burst, b.tokens+now.Sub(b.at).Seconds()*r.perSecond)
+	b.tokens = min(r.Burst, b.tokens+now.Sub(b.at).Seconds()*r.PerSecond)
 	b.at = now
 	if b.tokens < 1 {
-		return mxerr.LimitExceeded(time.Duration((1 - b.tokens) / r.perSecond * float64(time.Second)))
+		return mxerr.LimitExceeded(time.Duration((1 - b.tokens) / r.PerSecond * float64(time.Second)))
 	}
 	b.tokens--
 	return nil

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/wake"
@@ -152,10 +153,10 @@ func TestErrorsKeepTheirFields(t *testing.T) {
 }
 
 func TestLimitsRefillAndForget(t *testing.T) {
-	var ls Limits
+	ls := Limits{Rates: config.Default().Rates}
 	now := time.Unix(0, 0)
-	r := rates[LimitLogin]
-	for range int(r.burst) {
+	r := ls.Rates.Login
+	for range int(r.Burst) {
 		if err := ls.take(LimitLogin, "1.2.3.4", now); err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +167,7 @@ func TestLimitsRefillAndForget(t *testing.T) {
 	if err := ls.take(LimitLogin, "5.6.7.8", now); err != nil {
 		t.Errorf("another address: %v", err)
 	}
-	now = now.Add(time.Duration(float64(time.Second) / r.perSecond))
+	now = now.Add(time.Duration(float64(time.Second) / r.PerSecond))
 	if err := ls.take(LimitLogin, "1.2.3.4", now); err != nil {
 		t.Errorf("after the refill: %v", err)
 	}
@@ -183,7 +184,7 @@ func TestPollsOfAUserAreLimited(t *testing.T) {
 		poll.Auth = Public
 		h := Mux(&Runtime{
 			Server: &home.Server{}, Waiter: b, Clock: clock.System{}, MaxHold: time.Minute,
-			Log: slog.New(slog.DiscardHandler), Limits: new(Limits),
+			Log: slog.New(slog.DiscardHandler), Limits: &Limits{Rates: config.Default().Rates},
 		}, []Route{poll})
 		for range 2 { // those that are over are not counted
 			for range maxPolls {

@@ -88,6 +88,9 @@ func (o *onDynamoDB) Restart(bool) {
 	rt := &route.Runtime{
 		Server: server, Waiter: waits, Clock: clock.System{}, MaxHold: time.Minute, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
+	if cfg.RateLimits {
+		rt.Limits = &route.Limits{Rates: cfg.Rates}
+	}
 	if cfg.RegistrationToken != "" {
 		if err := server.Accounts.EnsureRegistrationToken(o.t.Context(), cfg.RegistrationToken, 0, time.Time{}); err != nil {
 			o.t.Fatal(err)

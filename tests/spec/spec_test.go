@@ -26,7 +26,10 @@ import (
 var update = flag.Bool("update", false, "write coverage.md, missing.tsv and what README.md says of them")
 
 // operation is a line of operations.tsv.
-type operation struct{ API, Section, Pattern, ID, Auth, Since string }
+type operation struct {
+	API, Section, Pattern, ID, Auth, Since string
+	Limited                                bool
+}
 
 func (o operation) key() string { return o.Pattern + "\t" + o.ID }
 
@@ -53,9 +56,9 @@ func lines(t *testing.T, file string, columns int) (comments string, rows [][]st
 
 func operations(t *testing.T) []operation {
 	var ops []operation
-	_, rows := lines(t, "operations.tsv", 7)
+	_, rows := lines(t, "operations.tsv", 8)
 	for _, r := range rows {
-		ops = append(ops, operation{API: r[0], Section: r[1], Pattern: r[2] + " " + r[3], ID: r[4], Auth: r[5], Since: r[6]})
+		ops = append(ops, operation{API: r[0], Section: r[1], Pattern: r[2] + " " + r[3], ID: r[4], Auth: r[5], Since: r[6], Limited: r[7] == "yes"})
 	}
 	return ops
 }
@@ -66,6 +69,16 @@ func declared() map[string]route.Route {
 		all[r.Pattern] = r
 	}
 	return all
+}
+
+// Routes may be limited that the specification leaves alone.
+func TestOperationsAreLimitedAsTheSpecificationSays(t *testing.T) {
+	routes := declared()
+	for _, o := range operations(t) {
+		if r, there := routes[o.Pattern]; there && o.Limited && r.Limit == route.NoLimit {
+			t.Errorf("%s (%s) should be rate-limited, and its route names no limit", o.ID, o.Pattern)
+		}
+	}
 }
 
 func TestEveryOperationIsServedOrMissingForAReason(t *testing.T) {

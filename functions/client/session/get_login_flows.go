@@ -16,6 +16,7 @@ var getLoginFlows = route.Route{
 	Pattern: "GET /_matrix/client/v3/login",
 	Also:    route.R0,
 	Auth:    route.Public,
+	Limit:   route.LimitAddress,
 	Handler: route.Handle(home.Accounts, serveGetLoginFlows),
 }
 

@@ -116,7 +116,7 @@ func Open(o Options) (*Process, error) {
 		OnRequest: o.OnRequest,
 	}
 	if o.Config.RateLimits {
-		p.rt.Limits = new(route.Limits)
+		p.rt.Limits = &route.Limits{Rates: o.Config.Rates}
 	}
 	p.Handler = behindProxies(o.Config.TrustedProxies, route.Mux(p.rt, routes))
 
