@@ -112,6 +112,9 @@ func (w *view) page(ctx context.Context, low, high Pos, req MessagesRequest) (ro
 	if req.Backwards {
 		next = high
 	}
+	if !req.Filter.wantsRoom(w.room) {
+		return nil, next, false, nil
+	}
 	n := min(limit+1, scanPage)
 	for scanned := 0; scanned < maxScan; n = scanPage {
 		found, err := w.s.Range(ctx, w.room, low, high, req.Backwards, n)

@@ -17,37 +17,22 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid
 func (s *Service) OneEvent(ctx context.Context, v Viewer, room, eventID string) (json.RawMessage, error) {
-	notFound := mxerr.NotFound("There is no event %s that you may see in this room.", eventID)
 	w, err := s.view(ctx, v, room)
 	if mxerr.Is(err, "M_FORBIDDEN") {
-		return nil, notFound
+		return nil, noEvent(eventID)
 	}
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.EventsByID(ctx, room, []string{eventID})
+	row, err := w.visible(ctx, eventID)
 	if err != nil {
 		return nil, err
-	}
-	row := rows[eventID]
-	if row == nil {
-		return nil, notFound
-	}
-	if ok, err := w.sees(ctx, row); err != nil || !ok {
-		return nil, orElse(err, notFound)
 	}
 	shown, err := w.show(ctx, []*EventRow{row}, format{prev: true})
 	if err != nil {
 		return nil, err
 	}
 	return shown[0], nil
-}
-
-func orElse(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // State returns all state events of a room: as they are now, or for somebody who

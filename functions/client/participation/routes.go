@@ -10,6 +10,7 @@ var Routes = []route.Route{
 	defineFilter,
 	getFilter,
 	sync,
+	getEventContext,
 	getOneRoomEvent,
 	getRoomStateWithKey,
 	getRoomState,
