@@ -11,6 +11,7 @@ import (
 	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/directory"
 	"github.com/virga-im/virga/shared/federation"
+	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
@@ -25,6 +26,7 @@ type Server struct {
 	Accounts  *accounts.Service
 	Directory *directory.Service
 	Keys      *federation.Keys
+	Push      *push.Service
 	Timeline  *timeline.Service
 	Rooms     *rooms.Service
 }
@@ -70,12 +72,13 @@ func New(o Options) (*Server, error) {
 	})
 	aliases := &directory.Service{DB: o.DB, ServerName: c.ServerName}
 	keys := &federation.Keys{DB: o.DB, Rand: rand.Reader}
+	rules := &push.Service{Accounts: people}
 	read := timeline.New(timeline.Options{DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName})
 	write := rooms.New(rooms.Options{
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
 		Keys: keys, Accounts: people, Directory: aliases, Timeline: read, Log: log,
 	})
-	return &Server{About: self, Accounts: people, Directory: aliases, Keys: keys, Timeline: read, Rooms: write}, nil
+	return &Server{About: self, Accounts: people, Directory: aliases, Keys: keys, Push: rules, Timeline: read, Rooms: write}, nil
 }
 
 // The selectors of route.Handle and its kin.
@@ -88,6 +91,9 @@ func Accounts(s *Server) *accounts.Service { return s.Accounts }
 
 // Directory selects the directory domain.
 func Directory(s *Server) *directory.Service { return s.Directory }
+
+// Push selects the push domain.
+func Push(s *Server) *push.Service { return s.Push }
 
 // Timeline selects the timeline domain.
 func Timeline(s *Server) *timeline.Service { return s.Timeline }

@@ -1,8 +1,17 @@
-// Package push decides which events notify whom. For now it knows the rules that
-// every user has from the start.
+// Package push decides which events notify whom: the push rules of a user, and
+// what they say of an event.
+//
+// The rules are the user's account data of type m.push_rules, an AD row of the
+// accounts domain. It holds a Changes: what the user has changed, and not the
+// rules that follow from it, so that everybody has the server's default rules of
+// today. Nobody else writes it, and it must not be shown to clients as it is; see
+// Render.
 package push
 
-import "slices"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Ruleset is the push rules of a user, by kind, each in the order in which they
 // are tried.
@@ -34,13 +43,42 @@ type Rule struct {
 }
 
 // Condition is one of the conditions of a rule; which keys it has depends on its
-// kind.
+// kind. One that a client has set keeps its bytes, since it may be of a kind that
+// this server does not know.
 type Condition struct {
 	Kind    string  `json:"kind"`
 	Key     string  `json:"key,omitempty"`
 	Pattern *string `json:"pattern,omitempty"`
 	Value   any     `json:"value,omitempty"`
 	Is      string  `json:"is,omitempty"`
+
+	raw json.RawMessage
+}
+
+// MarshalJSON writes the condition as it was set.
+func (c Condition) MarshalJSON() ([]byte, error) {
+	if c.raw != nil {
+		return c.raw, nil
+	}
+	type plain Condition
+	return json.Marshal(plain(c))
+}
+
+// UnmarshalJSON reads any object. What has another type than it should is left
+// out, which a rule that is set later is refused for.
+func (c *Condition) UnmarshalJSON(text []byte) error {
+	var keys map[string]any
+	if err := json.Unmarshal(text, &keys); err != nil {
+		return err
+	}
+	*c = Condition{raw: slices.Clone(text), Value: keys["value"]}
+	c.Kind, _ = keys["kind"].(string)
+	c.Key, _ = keys["key"].(string)
+	c.Is, _ = keys["is"].(string)
+	if p, ok := keys["pattern"].(string); ok {
+		c.Pattern = &p
+	}
+	return nil
 }
 
 // Tweak is the action that changes how a notification looks or sounds.
@@ -49,29 +87,28 @@ type Tweak struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// Kind returns the rules of a kind; ok is false if there is no such kind.
-func (r Ruleset) Kind(kind string) (rules []Rule, ok bool) {
+func (r *Ruleset) kind(kind string) *[]Rule {
 	switch kind {
 	case "override":
-		return r.Override, true
+		return &r.Override
 	case "content":
-		return r.Content, true
+		return &r.Content
 	case "room":
-		return r.Room, true
+		return &r.Room
 	case "sender":
-		return r.Sender, true
+		return &r.Sender
 	case "underride":
-		return r.Underride, true
+		return &r.Underride
 	}
-	return nil, false
+	return nil
 }
 
 // Find returns the rule of a kind with an id.
 func (r Ruleset) Find(kind, id string) (Rule, bool) {
-	rules, _ := r.Kind(kind)
-	i := slices.IndexFunc(rules, func(rule Rule) bool { return rule.ID == id })
-	if i < 0 {
-		return Rule{}, false
+	if rules := r.kind(kind); rules != nil {
+		if i := indexOf(*rules, id); i >= 0 {
+			return (*rules)[i], true
+		}
 	}
-	return rules[i], true
+	return Rule{}, false
 }

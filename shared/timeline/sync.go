@@ -257,10 +257,11 @@ func (y *syncing) everything(ctx context.Context, n int64, again bool) (tasks []
 	for _, d := range all {
 		y.data[d.Room] = append(y.data[d.Room], d)
 	}
-	if !slices.ContainsFunc(y.data[""], func(d accounts.AccountData) bool { return d.Type == pushRules }) {
-		y.data[""] = append(y.data[""], defaultPushRules(y.User))
+	if !slices.ContainsFunc(y.data[""], func(d accounts.AccountData) bool { return d.Type == push.RulesType }) {
+		y.data[""] = append(y.data[""], accounts.AccountData{Type: push.RulesType})
 	}
-	return tasks, show(y.data[""], &y.filter.AccountData), nil
+	global, err = y.showGlobal(y.data[""])
+	return tasks, global, err
 }
 
 // snapshot returns the user's rooms with the positions that the first n entries
@@ -359,16 +360,26 @@ func parallel[T any](ctx context.Context, list []T, do func(context.Context, T) 
 	return nil
 }
 
-const pushRules = "m.push_rules"
-
-func defaultPushRules(user string) accounts.AccountData {
-	return accounts.AccountData{Type: pushRules, Content: encode(push.DefaultRules(user))}
-}
-
 // globalData returns the global account data of the given types.
 func (y *syncing) globalData(ctx context.Context, types []string) ([]json.RawMessage, error) {
 	data, err := y.items(ctx, "", types)
-	return show(data, &y.filter.AccountData), err
+	if err != nil {
+		return nil, err
+	}
+	return y.showGlobal(data)
+}
+
+// showGlobal is show for global data, in which the push rules are kept in a form
+// of their own.
+func (y *syncing) showGlobal(data []accounts.AccountData) (_ []json.RawMessage, err error) {
+	for i, d := range data {
+		if d.Type == push.RulesType {
+			if data[i].Content, err = push.Render(y.User, d.Content); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return show(data, &y.filter.AccountData), nil
 }
 
 func (y *syncing) items(ctx context.Context, room string, types []string) ([]accounts.AccountData, error) {
@@ -377,8 +388,8 @@ func (y *syncing) items(ctx context.Context, room string, types []string) ([]acc
 	for _, typ := range slices.Compact(types) {
 		d, err := y.s.Accounts.AccountDataItem(ctx, y.User, room, typ)
 		switch {
-		case mxerr.Is(err, "M_NOT_FOUND") && room == "" && typ == pushRules:
-			d = defaultPushRules(y.User)
+		case mxerr.Is(err, "M_NOT_FOUND") && room == "" && typ == push.RulesType:
+			d = accounts.AccountData{Type: typ}
 		case mxerr.Is(err, "M_NOT_FOUND"):
 			d = accounts.AccountData{Type: typ, Content: json.RawMessage("{}")} // it was deleted
 		case err != nil:

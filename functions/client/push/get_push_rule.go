@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 
-	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/route"
@@ -17,11 +16,12 @@ var getPushRule = route.Route{
 	Pattern: "GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Handler: route.Handle(home.Accounts, serveGetPushRule),
+	Uses:    push.Reads,
+	Handler: route.Handle(home.Push, serveGetPushRule),
 }
 
-func serveGetPushRule(_ context.Context, _ *accounts.Service, c route.Caller, req *ruleRequest) (*push.Rule, error) {
-	rule, err := req.find(c)
+func serveGetPushRule(ctx context.Context, s *push.Service, c route.Caller, req *ruleRequest) (*push.Rule, error) {
+	rule, err := s.Rule(ctx, c.UserID, req.Kind, req.RuleID)
 	if err != nil {
 		return nil, err
 	}

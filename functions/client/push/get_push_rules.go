@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 
-	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/route"
@@ -17,10 +16,11 @@ var getPushRules = route.Route{
 	Pattern: "GET /_matrix/client/v3/pushrules/",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Handler: route.Handle(home.Accounts, serveGetPushRules),
+	Uses:    push.Reads,
+	Handler: route.Handle(home.Push, serveGetPushRules),
 }
 
-func serveGetPushRules(_ context.Context, _ *accounts.Service, c route.Caller, _ *route.Empty) (*push.Rulesets, error) {
-	rules := push.DefaultRules(c.UserID)
-	return &rules, nil
+func serveGetPushRules(ctx context.Context, s *push.Service, c route.Caller, _ *route.Empty) (*push.Rulesets, error) {
+	rules, err := s.Rules(ctx, c.UserID)
+	return &rules, err
 }

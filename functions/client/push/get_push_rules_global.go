@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 
-	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/route"
@@ -17,10 +16,11 @@ var getPushRulesGlobal = route.Route{
 	Pattern: "GET /_matrix/client/v3/pushrules/global/",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Handler: route.Handle(home.Accounts, serveGetPushRulesGlobal),
+	Uses:    push.Reads,
+	Handler: route.Handle(home.Push, serveGetPushRulesGlobal),
 }
 
-func serveGetPushRulesGlobal(_ context.Context, _ *accounts.Service, c route.Caller, _ *route.Empty) (*push.Ruleset, error) {
-	rules := push.DefaultRules(c.UserID).Global
-	return &rules, nil
+func serveGetPushRulesGlobal(ctx context.Context, s *push.Service, c route.Caller, _ *route.Empty) (*push.Ruleset, error) {
+	rules, err := s.Rules(ctx, c.UserID)
+	return &rules.Global, err
 }

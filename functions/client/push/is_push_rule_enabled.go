@@ -3,8 +3,8 @@ package push
 import (
 	"context"
 
-	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/route"
 )
 
@@ -16,15 +16,16 @@ var isPushRuleEnabled = route.Route{
 	Pattern: "GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Handler: route.Handle(home.Accounts, serveIsPushRuleEnabled),
+	Uses:    push.Reads,
+	Handler: route.Handle(home.Push, serveIsPushRuleEnabled),
 }
 
 type isPushRuleEnabledResponse struct {
 	Enabled bool `json:"enabled"`
 }
 
-func serveIsPushRuleEnabled(_ context.Context, _ *accounts.Service, c route.Caller, req *ruleRequest) (*isPushRuleEnabledResponse, error) {
-	rule, err := req.find(c)
+func serveIsPushRuleEnabled(ctx context.Context, s *push.Service, c route.Caller, req *ruleRequest) (*isPushRuleEnabledResponse, error) {
+	rule, err := s.Rule(ctx, c.UserID, req.Kind, req.RuleID)
 	if err != nil {
 		return nil, err
 	}

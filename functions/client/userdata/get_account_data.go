@@ -6,6 +6,7 @@ import (
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/route"
 )
@@ -32,11 +33,10 @@ func serveGetAccountData(ctx context.Context, s *accounts.Service, c route.Calle
 	if err := mayAccess(c, req.UserID); err != nil {
 		return nil, err
 	}
-	if req.Type == "m.push_rules" {
-		rules, err := json.Marshal(push.DefaultRules(c.UserID))
-		return (*json.RawMessage)(&rules), err
-	}
 	item, err := s.AccountDataItem(ctx, c.UserID, "", req.Type)
+	if req.Type == push.RulesType && (err == nil || mxerr.Is(err, "M_NOT_FOUND")) {
+		item.Content, err = push.Render(c.UserID, item.Content)
+	}
 	if err != nil {
 		return nil, err
 	}
