@@ -1,5 +1,5 @@
 // Package userdata answers what clients keep with an account: the specification's
-// client config. Profiles, which concern rooms, are not here.
+// client config, and its room tags. Profiles, which concern rooms, are not here.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#client-config
 package userdata
@@ -18,6 +18,9 @@ var Routes = []route.Route{
 	getAccountData,
 	setAccountDataPerRoom,
 	getAccountDataPerRoom,
+	getRoomTags,
+	deleteRoomTag,
+	setRoomTag,
 }
 
 // mayAccess says who may read and write account data: its owner.
