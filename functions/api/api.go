@@ -10,6 +10,7 @@ import (
 	"github.com/virga-im/virga/functions/client/backup"
 	"github.com/virga-im/virga/functions/client/creation"
 	"github.com/virga-im/virga/functions/client/directory"
+	"github.com/virga-im/virga/functions/client/interactive"
 	"github.com/virga-im/virga/functions/client/membership"
 	"github.com/virga-im/virga/functions/client/participation"
 	"github.com/virga-im/virga/functions/client/presence"
@@ -28,6 +29,7 @@ import (
 func Routes() []route.Route {
 	return slices.Concat(
 		server.Routes,
+		interactive.Routes,
 		registration.Routes,
 		session.Routes,
 		creation.Routes,

@@ -355,7 +355,10 @@ func TestInteractiveSessions(t *testing.T) {
 		}
 		return e.Fields["session"].(string)
 	}
-	confirm := func(op accounts.Operation, a *accounts.AuthData) error { return w.Confirm(w.ctx, op, a) }
+	confirm := func(op accounts.Operation, a *accounts.AuthData) error {
+		_, err := w.Confirm(w.ctx, op, a)
+		return err
+	}
 	password := func(session, user, pw string) *accounts.AuthData {
 		return &accounts.AuthData{Type: accounts.StagePassword, Session: session, Password: pw,
 			Identifier: &accounts.Identifier{Type: "m.id.user", User: user}}
@@ -376,14 +379,48 @@ func TestInteractiveSessions(t *testing.T) {
 	other.UserID = bob.UserID
 	wants(t, confirm(other, &accounts.AuthData{Type: accounts.StageDummy, Session: id}), "M_FORBIDDEN")
 
+	other = op
+	other.Request = "another device"
+	wants(t, confirm(other, &accounts.AuthData{Type: accounts.StageDummy, Session: id}), "M_FORBIDDEN")
+	// Stages come in the order of a flow.
+	fresh := challenged(confirm(op, nil), "")
+	challenged(confirm(op, &accounts.AuthData{Type: accounts.StageDummy, Session: fresh}), "M_UNKNOWN")
+
 	for range 2 { // a lost answer
 		if err := confirm(op, &accounts.AuthData{Type: accounts.StageDummy, Session: id}); err != nil {
 			t.Error(err)
 		}
 	}
-	fresh := challenged(confirm(op, &accounts.AuthData{Type: accounts.StageDummy, Session: "vui_unknown"}), "M_UNKNOWN")
+	fresh = challenged(confirm(op, &accounts.AuthData{Type: accounts.StageDummy, Session: "vui_unknown"}), "M_UNKNOWN")
 	if fresh == id {
 		t.Error("an unknown session got a known one")
+	}
+}
+
+func TestWhatIsConfirmedOnceIsConfirmedAnewEachTime(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	alice := w.register("alice")
+	op := accounts.ByPassword("generateLoginToken", alice.UserID, nil)
+	op.Once = true
+	_, err := w.Confirm(w.ctx, op, nil)
+	session := mxerr.As(err).Fields["session"].(string)
+	auth := &accounts.AuthData{Type: accounts.StagePassword, User: "alice", Password: "sesame", Session: session}
+	good, errs := atOnce(4, func(int) error {
+		_, err := w.Confirm(w.ctx, op, auth)
+		return err
+	})
+	if good != 1 {
+		t.Errorf("%d of 4 requests of one session were confirmed: %v", good, errs)
+	}
+}
+
+func TestAnybodyMayConfirmForTheOwnAccount(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	alice := w.register("alice")
+	op := accounts.ByPassword("changePassword", "", nil)
+	user, err := w.Confirm(w.ctx, op, &accounts.AuthData{Type: accounts.StagePassword, User: "alice", Password: "sesame"})
+	if err != nil || user != alice.UserID {
+		t.Errorf("%q, %v", user, err)
 	}
 }
 
