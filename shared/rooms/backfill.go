@@ -62,11 +62,10 @@ func (b *batch) placeInPast(ctx context.Context, a accepted, gaps []gap) error {
 		}
 	}
 	// What it follows may have been a forward extremity beside the segment.
-	if moves := b.unexpose(a); moves {
+	if b.unexpose(a) {
 		if err := b.restate(ctx); err != nil {
 			return err
 		}
-		b.headMoves = true
 	}
 	gaps[0].Low = pos
 	return b.narrow(ctx, e.ID, a.missing, gaps)
@@ -86,19 +85,19 @@ func (b *batch) passOver(ctx context.Context, row *timeline.IndexRow, e *pdu.Eve
 		if err := b.restate(ctx); err != nil {
 			return err
 		}
-		b.headMoves = true
 	}
 	return b.narrow(ctx, e.ID, behind.missing, gaps)
 }
 
 // narrow writes the batch with the gaps in which an event was missing: what is
-// missing instead is what is before it.
+// missing instead is what is before it. HEAD moves on, though most often nothing in
+// it changes but its version: whoever is accepting just now what is missing from
+// here on has to look at the gaps again, or it would be taken for news.
 func (b *batch) narrow(ctx context.Context, eventID string, missing []string, gaps []gap) error {
 	if err := b.writeChunks(ctx); err != nil {
 		return err
 	}
 	for i, g := range gaps {
-		is := store.Equal("v", g.Version)
 		g.Missing = slices.DeleteFunc(g.Missing, func(m string) bool { return m == eventID })
 		if i == 0 {
 			for _, m := range missing {
@@ -107,17 +106,13 @@ func (b *batch) narrow(ctx context.Context, eventID string, missing []string, ga
 				}
 			}
 		}
-		if g.Version++; len(g.Missing) == 0 {
-			b.rows[g.key] = store.Delete(store.Rooms, g.key).If(is)
+		if len(g.Missing) == 0 {
+			b.rows[g.key] = store.Delete(store.Rooms, g.key)
 			continue
 		}
-		b.rows[g.key] = store.Put(store.Rooms, g.key, store.Encode(g.GapRow)).If(is)
+		b.rows[g.key] = store.Put(store.Rooms, g.key, store.Encode(g.GapRow))
 	}
-	ws := b.transaction()
-	if !b.headMoves {
-		ws = ws[1:]
-	}
-	if err := b.s.DB.Transact(ctx, ws...); err != nil {
+	if err := b.s.DB.Transact(ctx, b.transaction()...); err != nil {
 		return fmt.Errorf("place %s in the past of %s: %w", eventID, b.room, err)
 	}
 	return nil

@@ -47,8 +47,6 @@ type batch struct {
 	// row of their own.
 	exts    []timeline.Extremity
 	spilled map[string]bool
-	// headMoves says that an event of the past changes HEAD too.
-	headMoves bool
 
 	mem    trie.Memory // chunks of the batch's own states
 	chunks []trie.Chunk
@@ -436,7 +434,7 @@ func (b *batch) nextPos(gap []string) {
 	if len(gap) > 0 {
 		b.head.Gapped = true
 		b.writes = append(b.writes, store.Put(store.Rooms, timeline.GapKey(b.room, b.head.Pos),
-			store.Encode(timeline.GapRow{Missing: gap, Low: b.head.Pos, Version: 1})).If(store.NotExists()))
+			store.Encode(timeline.GapRow{Missing: gap, Low: b.head.Pos})).If(store.NotExists()))
 	}
 }
 

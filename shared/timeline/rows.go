@@ -31,12 +31,11 @@ type Pos = userlog.Pos
 //
 // and R#room#CH<2 bits> / hash: a chunk of its state trie.
 //
-// All but chunks, OUT# and what backfill writes are written in the transaction
-// that moves HEAD, so none can be lost or lag alone; chunks are written before
-// whatever refers to them, and are immutable. Writers condition on HEAD's
-// version, and backfill on that of the GAP row. S#, M# and SRV# rows may lag as a
-// whole, while a change of state is worked in that no transaction can hold: see
-// Head.RowsRoot. An OUT# row only lists what the events table holds, for those
+// All but chunks and OUT# are written in the transaction that moves HEAD, so none
+// can be lost or lag alone; chunks are written before whatever refers to them, and
+// are immutable. Writers condition on HEAD's version. S#, M# and SRV# rows may lag
+// as a whole, while a change of state is worked in that no transaction can hold:
+// see Head.RowsRoot. An OUT# row only lists what the events table holds, for those
 // who purge or sweep the room; it is written before the event's row. Nothing of
 // it is ever rolled back except by a restore of all tables to one time.
 const (
@@ -175,8 +174,6 @@ type GapRow struct {
 	// Low is the lowest position of the segment so far; what is found takes the
 	// one below it.
 	Low Pos `db:"low"`
-	// Version changes with each write.
-	Version int64 `db:"v"`
 }
 
 // HeadVersion is the attribute that writers condition on.
