@@ -1,0 +1,112 @@
+package push
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Event is an event as rules look at it, prepared once for all users. It is
+// read-only afterwards.
+type Event struct {
+	sender     string
+	body       *value
+	properties map[string]*value
+	facts      Facts
+}
+
+// Facts are what rules ask about an event that is not in it.
+type Facts struct {
+	// RoomID is the room, which events of later room versions do not all name.
+	RoomID string
+	// Members is how many users are joined to the room.
+	Members int
+	// SenderLevel is the sender's power level; a creator above all levels has the
+	// largest.
+	SenderLevel int64
+	// Notifications are the levels that m.room.power_levels asks for to trigger a
+	// kind of notification.
+	Notifications map[string]int64
+}
+
+// defaultNotification is the level for what Notifications does not name.
+const defaultNotification = 50
+
+// NewEvent prepares an event, given as JSON.
+func NewEvent(text []byte, facts Facts) (*Event, error) {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	var top map[string]any
+	if err := dec.Decode(&top); err != nil {
+		return nil, fmt.Errorf("decode event for push rules: %w", err)
+	}
+	if top == nil {
+		return nil, errors.New("decode event for push rules: not an object")
+	}
+	top["room_id"] = facts.RoomID
+	e := &Event{properties: make(map[string]*value, 16), facts: facts}
+	e.sender, _ = top["sender"].(string)
+	e.flatten(make([]byte, 0, 128), true, top)
+	if b := e.properties["content.body"]; b != nil && b.kind == 's' {
+		e.body = b
+	}
+	return e, nil
+}
+
+// Sender is who sent the event.
+func (e *Event) Sender() string { return e.sender }
+
+// flatten collects the properties under path. No rule can name what has a path
+// longer than maxPath, so nesting does not multiply.
+func (e *Event) flatten(path []byte, top bool, object map[string]any) {
+	for key, x := range object {
+		p := path
+		if !top {
+			p = append(p, '.')
+		}
+		if p = appendKey(p, key); len(p) > maxPath {
+			continue
+		}
+		if inner, ok := x.(map[string]any); ok {
+			e.flatten(p, false, inner)
+		} else if v, ok := valueOf(x); ok {
+			e.properties[string(p)] = &v
+		}
+	}
+}
+
+// appendKey appends a key to a path, with dots and backslashes escaped.
+//
+// https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths
+func appendKey(path []byte, key string) []byte {
+	for i := range len(key) {
+		if c := key[i]; c == '.' || c == '\\' {
+			path = append(path, '\\')
+		}
+		path = append(path, key[i])
+	}
+	return path
+}
+
+// canonicalPath writes a path in the one way in which flatten does: a backslash
+// before anything but a dot or a backslash is one.
+func canonicalPath(path string) string {
+	var out, key []byte
+	end := func() { out, key = appendKey(out, string(key)), key[:0] }
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '\\' && i+1 < len(path) && strings.IndexByte(`.\`, path[i+1]) >= 0:
+			i++
+			key = append(key, path[i])
+		case c == '.':
+			end()
+			out = append(out, '.')
+		default:
+			key = append(key, c)
+		}
+	}
+	end()
+	return string(out)
+}
