@@ -141,13 +141,20 @@ type Waits interface {
 // keys which wake the caller.
 type wakesToo interface{ WakeKeys() []string }
 
+// looksAgain is implemented by the responses of Poll handlers that know of a time
+// at which there is something to answer although nobody wakes the caller; zero
+// means that there is none. Once it has passed, the next look has to find
+// something, or another time.
+type looksAgain interface{ LooksAgain() time.Time }
+
 // Poll is for requests that wait: look answers what there is now, and whether
 // that is worth answering before the time is up. Nothing else is needed; the
 // route layer arms, looks again, holds, and looks for the last time. Where the
 // client waits elsewhere the last look is another request (see hold.go), which
 // answers whatever there is: a client that was woken for something it filters out
 // gets an empty answer, and asks again.
-// A response may have a method WakeKeys() []string that tells of further keys.
+// A response may have a method WakeKeys() []string that tells of further keys, and
+// LooksAgain() time.Time for what happens by the passing of time.
 func Poll[S any, Req any, Resp any, P interface {
 	*Req
 	Waits
@@ -194,7 +201,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 	until := rt.Clock.Now().Add(timeout)
 	keys, _ = withKeysOf(resp, keys)
 	back := route.ticket(r, until)
-	wait := wake.Wait{Keys: keys, Until: until, Here: back == ""}
+	wait := wake.Wait{Keys: keys, Until: earliest(resp, until), Here: back == ""}
 	armed, err := rt.Waiter.Arm(ctx, wait)
 	if err != nil {
 		return err
@@ -210,8 +217,11 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 		if ready || !rt.Clock.Now().Before(until) {
 			return writeJSON(w, resp)
 		}
-		var more bool
-		if wait.Keys, more = withKeysOf(resp, wait.Keys); !more {
+		keys, more := withKeysOf(resp, wait.Keys)
+		ends := earliest(resp, until)
+		moved := !ends.Equal(wait.Until)
+		wait.Keys, wait.Until = keys, ends
+		if !more && !moved {
 			out, err := armed.Hold(ctx)
 			switch {
 			case err != nil:
@@ -219,7 +229,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 			case out.Elsewhere != "":
 				sendAway(w, route.away(back, out.Elsewhere))
 				return nil
-			case !out.Woken:
+			case !out.Woken && !rt.Clock.Now().Before(until):
 				resp, _, err = h.look(ctx, svc, c, req)
 				if err != nil {
 					return err
@@ -236,6 +246,16 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 		armed.Release()
 		armed = next
 	}
+}
+
+// earliest is when the response wants another look, or until.
+func earliest(resp any, until time.Time) time.Time {
+	if again, ok := resp.(looksAgain); ok {
+		if at := again.LooksAgain(); !at.IsZero() && at.Before(until) {
+			return at
+		}
+	}
+	return until
 }
 
 // withKeysOf returns the keys and those that the response tells of, and whether

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/grant"
@@ -38,11 +39,16 @@ type SyncResponse struct {
 	FallbackKeys []string       `json:"device_unused_fallback_key_types"`
 
 	wakes []string
+	again time.Time
 }
 
 // WakeKeys are the keys to wait for beside the user's own: those of the user's
-// pulled rooms.
+// pulled rooms, and of rooms where somebody types.
 func (r *SyncResponse) WakeKeys() []string { return r.wakes }
+
+// LooksAgain is when there will be something new although nobody writes anything:
+// somebody will have stopped to type. It is zero if there is no such time.
+func (r *SyncResponse) LooksAgain() time.Time { return r.again }
 
 // SyncRooms are the rooms of an answer, by the user's membership.
 type SyncRooms struct {
@@ -59,6 +65,7 @@ type SyncRoom struct {
 	StateAfter          *Events       `json:"state_after,omitempty"`
 	StateAfterUnstable  *Events       `json:"org.matrix.msc4222.state_after,omitempty"`
 	Timeline            TimelineBatch `json:"timeline"`
+	Ephemeral           *Events       `json:"ephemeral,omitempty"`
 	AccountData         *Events       `json:"account_data,omitempty"`
 	UnreadNotifications *UnreadCounts `json:"unread_notifications,omitempty"`
 }
@@ -113,6 +120,12 @@ type syncing struct {
 	req    SyncRequest
 	filter *Filter
 	pulled []string // rooms that the next look has to look at
+	// watched are rooms that may have something that is in no log.
+	watched []string
+	// wakeRooms are further rooms whose wakes concern the device, and again is when
+	// it has to look without one.
+	wakeRooms []string
+	again     time.Time
 
 	ignores *ignores
 
@@ -139,8 +152,11 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	if err := y.each(ctx, tasks); err != nil {
 		return nil, false, err
 	}
-	resp = &SyncResponse{NextBatch: next.String(v.User, v.Device), OneTimeKeys: map[string]int{"signed_curve25519": 0}, FallbackKeys: []string{}}
-	for _, room := range y.pulled {
+	if next.Typing, err = y.typing(ctx, next.Typing, next.N); err != nil {
+		return nil, false, err
+	}
+	resp = &SyncResponse{again: y.again, NextBatch: next.String(v.User, v.Device), OneTimeKeys: map[string]int{"signed_curve25519": 0}, FallbackKeys: []string{}}
+	for _, room := range append(y.wakeRooms, y.pulled...) {
 		resp.wakes = append(resp.wakes, userlog.RoomWakeKey(room))
 	}
 	ready = req.Since == "" || req.FullState
@@ -168,6 +184,9 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 			}
 		}
 		next, y.pulled = token.Sync{Epoch: h.Epoch, N: h.N}, h.Pulled
+		if y.watched, err = y.s.Log.Watched(ctx, y.User); err != nil {
+			return next, nil, nil, err
+		}
 		tasks, global, err = y.everything(ctx, next.N, false)
 		return next, tasks, global, err
 	}
@@ -186,7 +205,8 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 			return next, nil, nil, err
 		}
 	}
-	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice}, page.Head.Pulled
+	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice, Typing: since.Typing}, page.Head.Pulled
+	y.watched = page.Watched
 	if page.Gap || since.Epoch != next.Epoch {
 		tasks, global, err = y.everything(ctx, next.N, true)
 		return next, tasks, global, err

@@ -21,6 +21,7 @@
 //     whoever appends, conditional on its absence and only when L#n-1 is known
 //     to exist or to have expired. If one is lost, readers see the gap and
 //     rebuild (Page.Gap).
+//   - LOG~room {u}: see Watch; 1 KB, until a time of some minutes.
 //   - ROOM#room: the Cursor, written by fan-out and by the transaction of the
 //     user's own membership events. If it lags, the dispatcher redoes fan-out; it
 //     is never rolled back but by a restore, which bumps the epoch.
@@ -267,6 +268,9 @@ type Page struct {
 	// Gap is set when entries after the asked number have expired, so that the
 	// reader must rebuild its view.
 	Gap bool
+	// Watched are the rooms to look at for what is in no log, if the log was read to
+	// its end.
+	Watched []string
 }
 
 // After returns the entries with numbers above n, at most limit of them; Head.N
@@ -275,7 +279,7 @@ type Page struct {
 func (s *Service) After(ctx context.Context, user string, n int64, limit int) (Page, error) {
 	p := Page{Head: Head{N: n, Epoch: firstEpoch, fresh: true, dead: true}}
 	// The entry n itself tells whether those after it can have expired.
-	q := store.Query{Table: store.Users, Part: Part(user), From: entrySort(n), To: logSort, Consistency: store.Consistent}
+	q := store.Query{Table: store.Users, Part: Part(user), From: entrySort(n), To: watchPre + "\U0010FFFF", Consistency: store.Consistent}
 	if limit > 0 {
 		q.Limit = limit + 1
 	}
@@ -287,6 +291,12 @@ func (s *Service) After(ctx context.Context, user string, n int64, limit int) (P
 		if it.Key.Sort == logSort {
 			if err := p.Head.read(it); err != nil {
 				return Page{}, err
+			}
+			continue
+		}
+		if isWatch(it) {
+			if watched(it, now) {
+				p.Watched = append(p.Watched, it.Key.Sort[len(watchPre):])
 			}
 			continue
 		}

@@ -20,4 +20,5 @@ var Routes = []route.Route{
 	setRoomStateWithKey,
 	sendMessage,
 	redactEvent,
+	setTyping,
 }

@@ -33,7 +33,13 @@ type Sync struct {
 	N int64
 	// ToDevice is the last to-device message that the device was given.
 	ToDevice int64
+	// Typing is who the device was told to type, in the form of shared/timeline, at
+	// most MaxTyping bytes.
+	Typing string
 }
+
+// MaxTyping bounds Sync.Typing, so that a token fits into a URL beside a filter.
+const MaxTyping = 300
 
 // Token is either a Sync token or a position.
 type Token struct {
@@ -47,7 +53,7 @@ type Token struct {
 const (
 	syncPrefix = "s1"
 	roomPrefix = "t1"
-	maxLength  = 128
+	maxLength  = 560
 	digestSize = 6
 )
 
@@ -59,6 +65,7 @@ func (s Sync) String(user, device string) string {
 	for _, n := range []int64{s.Epoch, s.N, s.ToDevice} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
+	b = append(b, s.Typing...)
 	d := digest(user, device)
 	return syncPrefix + encoding.EncodeToString(append(b, d[:]...))
 }
@@ -111,9 +118,10 @@ func (s *Sync) parse(b []byte, user, device string) error {
 		}
 		*n, b = int64(v), b[size:]
 	}
-	if len(b) != digestSize {
+	if len(b) < digestSize || len(b) > digestSize+MaxTyping {
 		return ErrInvalid
 	}
+	s.Typing, b = string(b[:len(b)-digestSize]), b[len(b)-digestSize:]
 	if [digestSize]byte(b) != digest(user, device) {
 		return ErrForeign
 	}

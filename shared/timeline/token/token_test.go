@@ -14,7 +14,7 @@ const (
 )
 
 func TestTokensComeBackAsTheyWere(t *testing.T) {
-	for _, s := range []token.Sync{{}, {Epoch: 1, N: 1}, {Epoch: 3, N: 1 << 40, ToDevice: 77}} {
+	for _, s := range []token.Sync{{}, {Epoch: 1, N: 1}, {Epoch: 3, N: 1 << 40, ToDevice: 77}, {N: 2, Typing: "\x00\xffwho"}} {
 		got, err := token.ParseSync(s.String(alice, device), alice, device)
 		if err != nil || got != s {
 			t.Errorf("%+v came back as %+v, %v", s, got, err)
