@@ -9,6 +9,7 @@ import (
 	adminregistration "github.com/virga-im/virga/functions/admin/registration"
 	"github.com/virga-im/virga/functions/client/backup"
 	"github.com/virga-im/virga/functions/client/creation"
+	"github.com/virga-im/virga/functions/client/devices"
 	"github.com/virga-im/virga/functions/client/directory"
 	"github.com/virga-im/virga/functions/client/interactive"
 	"github.com/virga-im/virga/functions/client/membership"
@@ -40,6 +41,7 @@ func Routes() []route.Route {
 		userdata.Routes,
 		presence.Routes,
 		push.Routes,
+		devices.Routes,
 		backup.Routes,
 		adminregistration.Routes,
 	)

@@ -20,7 +20,8 @@
 // random bits, so that there is nothing to guess offline:
 //
 //   - S#session / S: a sessionRow, ≤ 1 KB: the tokens of one device. Everything
-//     that can happen to them is one conditional write of this row. Losing it
+//     that can happen to them is one conditional write of this row. It also knows
+//     when the device was last used, so that noting it needs no other table. Losing it
 //     logs the device out for good, so it is read consistently, never cached,
 //     and deleted only together with the device or when the device logs in anew.
 //   - I#hash / I: an interaction, the state of a user-interactive session, ≤ 1 KB,
@@ -124,7 +125,11 @@ var (
 	// registration tokens.
 	MakesNonces  = grant.WriteTable("tokens")
 	ChecksTokens = grant.ReadTable("tokens")
-	// Reads is for reading accounts, devices, profiles and account data.
+	// ReadsDevices is for Device and Devices.
+	ReadsDevices = grant.Of(ChecksTokens, grant.ReadTable("users"))
+	// NamesDevices is for SetDeviceName too.
+	NamesDevices = grant.Of(ReadsDevices, grant.WriteTable("users"))
+	// Reads is for reading accounts, profiles and account data.
 	Reads = grant.ReadTable("users")
 	// Writes is for changing profiles, device names and account data.
 	Writes = grant.Of(Reads, grant.WriteTable("users"), userlog.Appends)

@@ -17,7 +17,10 @@ import (
 type Device struct {
 	ID          string
 	DisplayName string
-	LastSeen    time.Time
+	// LastSeen is when the device made a request, to within an hour; LastIP and
+	// UserAgent are where from and what with, empty before the first one.
+	LastSeen          time.Time
+	LastIP, UserAgent string
 }
 
 // deviceRow is the DEV row. Times are milliseconds.
@@ -75,10 +78,6 @@ func (s *Service) device(ctx context.Context, user, device string) (row deviceRo
 	return row, true, store.Decode(it, &row)
 }
 
-func (r deviceRow) public(device string) Device {
-	return Device{ID: device, DisplayName: r.Name, LastSeen: time.UnixMilli(r.LastSeen).UTC()}
-}
-
 // Device returns a device of the user, or M_NOT_FOUND.
 func (s *Service) Device(ctx context.Context, user, device string) (Device, error) {
 	row, ok, err := s.device(ctx, user, device)
@@ -86,19 +85,96 @@ func (s *Service) Device(ctx context.Context, user, device string) (Device, erro
 		return Device{}, err
 	}
 	if !ok {
-		return Device{}, mxerr.NotFound("You have no device %q.", device)
+		return Device{}, unknownDevice(device)
 	}
-	return row.public(device), nil
+	all, err := s.withSessions(ctx, []string{device}, []deviceRow{row})
+	if err != nil {
+		return Device{}, err
+	}
+	return all[0], nil
+}
+
+func unknownDevice(device string) *mxerr.Error {
+	return mxerr.NotFound("You have no device %q.", device)
 }
 
 // Devices returns all devices of the user.
 func (s *Service) Devices(ctx context.Context, user string) ([]Device, error) {
-	var all []Device
+	var ids []string
+	var rows []deviceRow
 	err := s.eachDevice(ctx, user, func(device string, row deviceRow) error {
-		all = append(all, row.public(device))
+		ids, rows = append(ids, device), append(rows, row)
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	return s.withSessions(ctx, ids, rows)
+}
+
+// withSessions returns the devices with what their sessions know of their use.
+func (s *Service) withSessions(ctx context.Context, ids []string, rows []deviceRow) ([]Device, error) {
+	all := make([]Device, len(ids))
+	refs := make([]store.Ref, len(ids))
+	bySession := make(map[string]*Device, len(ids))
+	for i, row := range rows {
+		all[i] = Device{ID: ids[i], DisplayName: row.Name, LastSeen: time.UnixMilli(row.LastSeen).UTC()}
+		refs[i] = store.Ref{Table: store.Tokens, Key: sessionKey(row.Session)}
+		bySession[refs[i].Key.Part] = &all[i]
+	}
+	items, err := store.GetAll(ctx, s.opt.DB, refs, store.Consistent)
+	if err != nil {
+		return nil, fmt.Errorf("read sessions: %w", err)
+	}
+	for _, it := range items {
+		var session sessionRow
+		if err := store.Decode(it, &session); err != nil {
+			return nil, err
+		}
+		d := bySession[it.Key.Part]
+		if session.Seen > 0 {
+			d.LastSeen = time.UnixMilli(session.Seen).UTC()
+		}
+		d.LastIP, d.UserAgent = session.IP, session.UserAgent
+	}
+	return all, nil
+}
+
+// How much is written of where a session is used: an address fits, and of a user
+// agent what tells a person enough.
+const (
+	seenEvery    = time.Hour
+	maxAddress   = 64
+	maxUserAgent = 256
+)
+
+// Saw notes that the session is used, at most once an hour.
+func (s *Service) Saw(ctx context.Context, c Session, ip, userAgent string) error {
+	now := s.opt.Clock.Now()
+	if c.seen > millis(now.Add(-seenEvery)) {
+		return nil
+	}
+	w := store.Update(store.Tokens, sessionKey(c.name)).Set("ls", millis(now)).
+		Set("ip", clip(ip, maxAddress)).Set("ua", clip(userAgent, maxUserAgent)).
+		If(store.Exists())
+	if c.seen == 0 {
+		w = w.If(store.Absent("ls"))
+	} else {
+		w = w.If(store.Equal("ls", c.seen))
+	}
+	err := s.write(ctx, w)
+	if store.Failed(err) != nil {
+		return nil // another request noted it, or logged out
+	}
+	return err
+}
+
+// clip returns at most n bytes of a text, as UTF-8.
+func clip(text string, n int) string {
+	if len(text) > n {
+		text = text[:n]
+	}
+	return strings.ToValidUTF8(text, "")
 }
 
 func (s *Service) eachDevice(ctx context.Context, user string, f func(device string, row deviceRow) error) error {
@@ -123,9 +199,12 @@ func (s *Service) SetDeviceName(ctx context.Context, user, device, name string) 
 	if err := checkDeviceName(name); err != nil {
 		return err
 	}
+	if !id.ValidDevice(device) {
+		return unknownDevice(device)
+	}
 	err := s.write(ctx, store.Update(store.Users, deviceKey(user, device)).Set("n", name).If(store.Exists()))
 	if store.Failed(err) != nil {
-		return mxerr.NotFound("You have no device %q.", device)
+		return unknownDevice(device)
 	}
 	return err
 }
@@ -151,6 +230,36 @@ func (s *Service) DeleteDevice(ctx context.Context, user, device string) error {
 	return fmt.Errorf("delete device %s of %s: too many others log it in", device, user)
 }
 
+// DeleteDevices deletes those of the devices that there are; the one of the
+// session that asks goes last, so that a request which died on the way can be
+// repeated. What it costs does not grow with the number of names.
+func (s *Service) DeleteDevices(ctx context.Context, user, last string, devices []string) error {
+	doomed := make(map[string]bool, len(devices))
+	for _, d := range devices {
+		doomed[d] = true
+	}
+	err := s.eachDevice(ctx, user, func(device string, _ deviceRow) error {
+		if device == last || !doomed[device] {
+			return nil
+		}
+		return s.DeleteDevice(ctx, user, device)
+	})
+	if err != nil || !doomed[last] {
+		return err
+	}
+	return s.DeleteDevice(ctx, user, last)
+}
+
+// LogoutOthers deletes all devices of a user but one, which may be none.
+func (s *Service) LogoutOthers(ctx context.Context, user, but string) error {
+	return s.eachDevice(ctx, user, func(device string, _ deviceRow) error {
+		if device == but {
+			return nil
+		}
+		return s.DeleteDevice(ctx, user, device)
+	})
+}
+
 // Logout ends a session and deletes its device.
 func (s *Service) Logout(ctx context.Context, c Session) error {
 	err := s.transact(ctx,
@@ -166,13 +275,7 @@ func (s *Service) Logout(ctx context.Context, c Session) error {
 // LogoutAll ends all sessions of a user and deletes the devices. The session
 // that asks for it goes last: if it dies on the way, it can ask again.
 func (s *Service) LogoutAll(ctx context.Context, c Session) error {
-	err := s.eachDevice(ctx, c.UserID, func(device string, _ deviceRow) error {
-		if device == c.DeviceID {
-			return nil
-		}
-		return s.DeleteDevice(ctx, c.UserID, device)
-	})
-	if err != nil {
+	if err := s.LogoutOthers(ctx, c.UserID, c.DeviceID); err != nil {
 		return err
 	}
 	return s.DeleteDevice(ctx, c.UserID, c.DeviceID)

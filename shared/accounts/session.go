@@ -20,6 +20,7 @@ type Session struct {
 	Guest bool
 
 	name string // of the sessionRow
+	seen int64  // when it was noted that the session is used, in milliseconds
 }
 
 // sessionRow is the S row: the tokens of a device. Times are milliseconds, and
@@ -50,6 +51,11 @@ type sessionRow struct {
 	NextAccess      []byte `db:"nh,omitempty"`
 	NextAccessUntil int64  `db:"nx,omitempty"`
 	NextRefresh     []byte `db:"nr,omitempty"`
+
+	// When, from where and with what the session was used, written by Saw.
+	Seen      int64  `db:"ls,omitempty"`
+	IP        string `db:"ip,omitempty"`
+	UserAgent string `db:"ua,omitempty"`
 }
 
 func sessionKey(name string) store.Key { return store.Key{Part: "S#" + name, Sort: "S"} }
@@ -87,7 +93,7 @@ func (s *Service) Authenticate(ctx context.Context, accessToken string) (Session
 				continue
 			}
 		}
-		return Session{UserID: row.UserID, DeviceID: row.DeviceID, Admin: row.Admin, name: t.session}, nil
+		return Session{UserID: row.UserID, DeviceID: row.DeviceID, Admin: row.Admin, name: t.session, seen: row.Seen}, nil
 	}
 }
 

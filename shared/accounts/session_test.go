@@ -443,3 +443,58 @@ func TestFirstLoginsAtOnceWithAForeignHashAllSucceed(t *testing.T) {
 		t.Error(errs)
 	}
 }
+
+func TestUseOfADeviceIsNotedOnceAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, nil, nil, nil)
+		c := w.register("alice")
+		use := func(ip string) (writes float64) {
+			t.Helper()
+			session, err := w.Authenticate(w.ctx, c.AccessToken)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var m store.Meter
+			if err := w.Saw(store.WithMeter(w.ctx, &m), session, ip, strings.Repeat("é", 1000)); err != nil {
+				t.Fatal(err)
+			}
+			return m.Total().Writes
+		}
+		seen := func(ip string, ago time.Duration) {
+			t.Helper()
+			d, err := w.Device(w.ctx, c.UserID, c.DeviceID)
+			if err != nil || d.LastIP != ip || time.Since(d.LastSeen).Round(time.Minute) != ago {
+				t.Errorf("%+v, %v, want %s, %s ago", d, err, ip, ago)
+			}
+		}
+		seen("", 0)
+		if use("192.0.2.1") == 0 {
+			t.Error("the first use was not noted")
+		}
+		time.Sleep(59 * time.Minute)
+		if n := use("192.0.2.2"); n != 0 {
+			t.Errorf("%g units were written within the hour", n)
+		}
+		seen("192.0.2.1", 59*time.Minute)
+		time.Sleep(2 * time.Minute)
+		use("192.0.2.2")
+		seen("192.0.2.2", 0)
+	})
+}
+
+func TestASessionThatEndedIsNotNoted(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	c := w.register("alice")
+	session, err := w.Authenticate(w.ctx, c.AccessToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Logout(w.ctx, session); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Saw(w.ctx, session, "192.0.2.1", ""); err != nil {
+		t.Error(err)
+	}
+	_, err = w.Authenticate(w.ctx, c.AccessToken)
+	dead(t, err, false)
+}
