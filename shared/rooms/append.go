@@ -246,6 +246,11 @@ func (b *batch) transaction() []store.Write {
 	for _, w := range b.marks {
 		ws = append(ws, w)
 	}
+	for eventID, w := range b.stay {
+		if _, marked := b.marks[eventID]; !marked { // a mark has the condition itself
+			ws = append(ws, w)
+		}
+	}
 	return ws
 }
 

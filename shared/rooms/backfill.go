@@ -68,7 +68,7 @@ func (b *batch) placeInPast(ctx context.Context, a accepted, gaps []gap) error {
 		}
 	}
 	gaps[0].Low = pos
-	return b.narrow(ctx, e.ID, a.missing, gaps)
+	return b.narrow(ctx, e.ID, a.behind, gaps)
 }
 
 // passOver lets gaps that miss an event which takes no position there, most often
@@ -86,21 +86,21 @@ func (b *batch) passOver(ctx context.Context, row *timeline.IndexRow, e *pdu.Eve
 			return err
 		}
 	}
-	return b.narrow(ctx, e.ID, behind.missing, gaps)
+	return b.narrow(ctx, e.ID, behind, gaps)
 }
 
 // narrow writes the batch with the gaps in which an event was missing: what is
 // missing instead is what is before it. HEAD moves on, though most often nothing in
 // it changes but its version: whoever is accepting just now what is missing from
 // here on has to look at the gaps again, or it would be taken for news.
-func (b *batch) narrow(ctx context.Context, eventID string, missing []string, gaps []gap) error {
+func (b *batch) narrow(ctx context.Context, eventID string, f behind, gaps []gap) error {
 	if err := b.writeChunks(ctx); err != nil {
 		return err
 	}
 	for i, g := range gaps {
 		g.Missing = slices.DeleteFunc(g.Missing, func(m string) bool { return m == eventID })
 		if i == 0 {
-			for _, m := range missing {
+			for _, m := range f.missing {
 				if !slices.Contains(g.Missing, m) {
 					g.Missing = append(g.Missing, m)
 				}
@@ -112,6 +112,7 @@ func (b *batch) narrow(ctx context.Context, eventID string, missing []string, ga
 		}
 		b.rows[g.key] = store.Put(store.Rooms, g.key, store.Encode(g.GapRow))
 	}
+	b.stay = f.stay
 	if err := b.s.DB.Transact(ctx, b.transaction()...); err != nil {
 		return fmt.Errorf("place %s in the past of %s: %w", eventID, b.room, err)
 	}
@@ -254,10 +255,13 @@ type behind struct {
 	through []*timeline.IndexRow
 	// missing are those that are not here, or whose place is not known yet.
 	missing []string
+	// stay are conditions that what is missing is so still.
+	stay map[string]store.Write
 }
 
 // lookBehind finds out what an event follows.
 func (b *batch) lookBehind(ctx context.Context, e *pdu.Event) (f behind, err error) {
+	f.stay = map[string]store.Write{}
 	seen := map[string]bool{e.ID: true}
 	for level := e.PrevEvents; len(level) > 0; {
 		index, err := b.s.Timeline.Index(ctx, level)
@@ -272,6 +276,9 @@ func (b *batch) lookBehind(ctx context.Context, e *pdu.Event) (f behind, err err
 				continue
 			case row == nil || row.Room != b.room || row.Pos == 0 && row.Status == timeline.Outlier || len(seen) > maxBehind:
 				f.missing = append(f.missing, eventID)
+				if w, ok := stillMissing(eventID, row); ok {
+					f.stay[eventID] = w
+				}
 			case row.Pos != 0:
 				f.placed = append(f.placed, eventID)
 			default:
@@ -287,6 +294,19 @@ func (b *batch) lookBehind(ctx context.Context, e *pdu.Event) (f behind, err err
 		level = next
 	}
 	return f, nil
+}
+
+// stillMissing is the condition that an event has not been judged meanwhile. Who
+// judges it looks at the gaps after that, and would find none.
+func stillMissing(eventID string, row *timeline.IndexRow) (w store.Write, ok bool) {
+	k := timeline.IndexKey(eventID)
+	switch {
+	case row == nil:
+		return store.Check(store.Events, k, store.NotExists()), true
+	case row.Pos == 0 && row.Status == timeline.Outlier:
+		return store.Check(store.Events, k, store.Equal("st", int64(timeline.Outlier))), true
+	}
+	return w, false
 }
 
 // oldestFirst sorts events so that each comes after those of them that it follows.

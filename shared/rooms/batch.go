@@ -58,6 +58,7 @@ type batch struct {
 	servers map[string]int64          // change of joined members
 	cursors map[string]store.Write    // by user
 	marks   map[string]store.Write    // of events without a position, by id
+	stay    map[string]store.Write    // conditions on others that are missing, by id
 
 	txn   *store.Key // of the client transaction, if there is one
 	txnAt int        // its index in the transaction
@@ -293,6 +294,7 @@ func (b *batch) accept(ctx context.Context, a accepted) error {
 		return err
 	}
 	b.nextPos(a.missing)
+	b.stay = a.stay
 	pos := b.head.Pos
 	row.Root = b.head.Root // of the room, which forks may make another than after
 	b.place(a, row, timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode()})

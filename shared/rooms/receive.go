@@ -335,7 +335,30 @@ func (j *judging) hold(ctx context.Context, status timeline.Status, before trie.
 	if err != nil {
 		return err
 	}
-	return j.keep(ctx, status, &before, &after)
+	if err := j.keep(ctx, status, &before, &after); err != nil || status == timeline.Outlier {
+		return err
+	}
+	missed, err := j.missedMeanwhile(ctx)
+	if err == nil && missed {
+		err = fmt.Errorf("%s has its place by now: %w", j.Event().ID, store.ErrConflict)
+	}
+	return err
+}
+
+// missedMeanwhile reports whether a gap misses the event, read anew after the event
+// was kept: whoever noted that it is missing did so on the condition that it was
+// not judged yet, so one of the two sees the other.
+func (j *judging) missedMeanwhile(ctx context.Context) (bool, error) {
+	head, err := j.s.Timeline.Head(ctx, j.room)
+	if err != nil {
+		return false, err
+	}
+	b, err := j.s.newBatch(ctx, j.room, head)
+	if err != nil {
+		return false, err
+	}
+	gaps, err := b.gapsBefore(ctx, j.Event().ID)
+	return len(gaps) > 0, err
 }
 
 // reject keeps a rejected event. Events that the room has may follow it, and their
@@ -345,7 +368,14 @@ func (j *judging) reject(ctx context.Context, before trie.Root) error {
 		return err
 	}
 	gaps, err := j.gapsBefore(ctx, j.Event().ID)
-	if err != nil || len(gaps) == 0 {
+	if err != nil {
+		return err
+	}
+	if len(gaps) == 0 {
+		missed, err := j.missedMeanwhile(ctx)
+		if err == nil && missed {
+			err = fmt.Errorf("%s is missed by now: %w", j.Event().ID, store.ErrConflict)
+		}
 		return err
 	}
 	row, err := j.s.knownAs(ctx, j.Event())
