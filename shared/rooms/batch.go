@@ -286,6 +286,7 @@ func (b *batch) accept(ctx context.Context, a accepted) error {
 	if err != nil {
 		return err
 	}
+	was := b.head.CurrentRoot()
 	b.unexpose(a)
 	if a.known == nil || !a.known.Followed {
 		b.exts = append(b.exts, timeline.Extremity{ID: e.ID, Depth: e.Depth, Root: after[:]})
@@ -297,6 +298,7 @@ func (b *batch) accept(ctx context.Context, a accepted) error {
 	b.stay = a.stay
 	pos := b.head.Pos
 	row.Root = b.head.Root // of the room, which forks may make another than after
+	row.Forked = a.before != was || after != b.head.CurrentRoot()
 	b.place(a, row, timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode()})
 	b.sent = append(b.sent, Sent{e.ID, pos})
 	b.placed[e.ID] = pos

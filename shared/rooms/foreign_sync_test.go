@@ -13,9 +13,11 @@ import (
 	"github.com/virga-im/virga/shared/timeline"
 )
 
-// follower is a client that follows a room by /sync with state_after.
+// follower is a client that follows a room by /sync, with state_after or by the
+// state and the timeline.
 type follower struct {
 	*peer
+	after       bool
 	user, since string
 	joined      bool
 	state       map[auth.Key]string
@@ -25,7 +27,7 @@ type follower struct {
 // sync asks what is new and takes it.
 func (f *follower) sync() {
 	f.t.Helper()
-	resp, _, err := f.timeline.Sync(f.ctx, timeline.Viewer{User: f.user, Device: "D"}, timeline.SyncRequest{Since: f.since, StateAfter: true})
+	resp, _, err := f.timeline.Sync(f.ctx, timeline.Viewer{User: f.user, Device: "D"}, timeline.SyncRequest{Since: f.since, StateAfter: f.after})
 	f.ok(err)
 	f.since = resp.NextBatch
 	if resp.Rooms == nil {
@@ -46,14 +48,25 @@ func (f *follower) sync() {
 		Type     string  `json:"type"`
 		StateKey *string `json:"state_key"`
 	}
-	for _, raw := range room.StateAfter.Events {
-		var e event
+	apply := func(raw json.RawMessage) (e event) {
 		f.ok(json.Unmarshal(raw, &e))
-		f.state[auth.Key{Type: e.Type, StateKey: *e.StateKey}] = e.ID
+		if e.StateKey != nil {
+			f.state[auth.Key{Type: e.Type, StateKey: *e.StateKey}] = e.ID
+		}
+		return e
+	}
+	state := room.StateAfter
+	if !f.after {
+		state = room.State
+	}
+	for _, raw := range state.Events {
+		apply(raw)
 	}
 	for _, raw := range room.Timeline.Events {
 		var e event
-		f.ok(json.Unmarshal(raw, &e))
+		if f.ok(json.Unmarshal(raw, &e)); !f.after {
+			apply(raw)
+		}
 		if f.seen[e.ID] {
 			f.t.Errorf("%s got %s twice", f.user, e.ID)
 		}
@@ -62,9 +75,10 @@ func (f *follower) sync() {
 }
 
 // A client that follows the room by what /sync says of its state has the state that
-// the room has, whatever forks and late events did to it.
+// the room has, whatever forks and late events did to it, in either way of telling
+// it.
 func TestClientsFollowRoomsWithForks(t *testing.T) {
-	seeds := uint64(6)
+	seeds := uint64(8)
 	if testing.Short() {
 		seeds = 2
 	}
@@ -78,9 +92,11 @@ func TestClientsFollowRoomsWithForks(t *testing.T) {
 				p.begin()
 				var clients []*follower
 				for _, user := range []string{"@a:test", "@b:test", "@c:test"} {
-					f := &follower{peer: p, user: user, seen: map[string]bool{}}
-					f.sync()
-					clients = append(clients, f)
+					for _, after := range []bool{true, false} {
+						f := &follower{peer: p, user: user, after: after, seen: map[string]bool{}}
+						f.sync()
+						clients = append(clients, f)
+					}
 				}
 				order := slices.Clone(h.Order)
 				p.r.Shuffle(len(order)-8, func(i, j int) { order[8+i], order[8+j] = order[8+j], order[8+i] })
@@ -106,7 +122,7 @@ func TestClientsFollowRoomsWithForks(t *testing.T) {
 					// That a piece of state is gone altogether, /sync has no way to tell.
 					maps.DeleteFunc(f.state, func(k auth.Key, _ string) bool { return now[k] == "" })
 					if f.joined && !maps.Equal(f.state, now) {
-						t.Errorf("%s has the state %v, and it is %v", f.user, f.state, now)
+						t.Errorf("%s (after: %v) has the state %v, and it is %v", f.user, f.after, f.state, now)
 					}
 				}
 			})

@@ -223,6 +223,9 @@ type EventRow struct {
 	RedactedAt Pos    `db:"rp,omitempty"`
 	// Prev is the state event that this one replaced, for prev_content.
 	Prev string `db:"pv,omitempty"`
+	// Forked says that the current state after this position is not that before it
+	// with the event: states were resolved, or the event lost before it came.
+	Forked bool `db:"fk,omitempty"`
 }
 
 // KindState is a change of state without an event.

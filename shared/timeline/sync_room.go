@@ -21,7 +21,10 @@ func (y *syncing) tell(ctx context.Context, t *task) error {
 		}
 		t.cursor = &c
 	}
-	w := &view{s: y.s, Viewer: y.Viewer, room: t.room, cursor: *t.cursor, until: end, ignores: y.ignores}
+	w := &view{
+		s: y.s, Viewer: y.Viewer, room: t.room, cursor: *t.cursor, until: end, ignores: y.ignores,
+		appliesTimeline: !y.req.StateAfter && !y.req.StateAfterUnstable,
+	}
 	if t.to == 0 {
 		return y.onlyData(ctx, t)
 	}

@@ -28,7 +28,10 @@ type view struct {
 	until Pos
 	// stranger sees only what is world_readable.
 	stranger bool
-	ignores  *ignores
+	// appliesTimeline says that the client takes the state from the timeline, as
+	// those do that do not ask for state_after.
+	appliesTimeline bool
+	ignores         *ignores
 }
 
 // view opens a room for a user. It is M_FORBIDDEN for those who neither are nor

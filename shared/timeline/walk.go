@@ -46,6 +46,7 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 	limit := f.limit()
 	var scanned, unseen int
 	startKnown := true // whether start is the state before the first of rows
+	forked := false    // whether states were resolved at a position after from
 	n := min(limit+2, scanPage)
 	for high := to; ; n = scanPage {
 		// The row at from is read too: it has the state that the client knows.
@@ -75,6 +76,7 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 				return st.turned(), nil
 			}
 			scanned++
+			forked = forked || r.Forked
 			seen, err := w.sees(ctx, r)
 			if err != nil {
 				return nil, err
@@ -96,6 +98,16 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 			case len(st.rows) == limit:
 				st.limited = true
 				return st.turned(), nil
+			case forked && w.appliesTimeline:
+				lost, err := w.lost(ctx, st, r)
+				if err != nil {
+					return nil, err
+				}
+				if lost {
+					st.start, st.limited = r.CurrentRoot(), true
+					return st.turned(), nil
+				}
+				fallthrough
 			default:
 				st.rows, st.before, startKnown, unseen = append(st.rows, r), r.Pos-1, false, 0
 			}
@@ -115,6 +127,29 @@ func (w *view) walk(ctx context.Context, from, to Pos, f *RoomEventFilter) (*str
 			return st.turned(), err
 		}
 	}
+}
+
+// lost reports whether a state event is not in the state at the end of the
+// timeline, nor followed in it by another of its key. A client that takes the
+// state from the timeline would take this one for it. So its timeline begins after
+// the event, which can still be read before it.
+func (w *view) lost(ctx context.Context, st *stretch, r *EventRow) (bool, error) {
+	e, err := r.Event()
+	if err != nil || !e.IsState() {
+		return false, err
+	}
+	key := auth.Key{Type: e.Type, StateKey: *e.StateKey}
+	for _, later := range st.rows {
+		l, err := later.Event()
+		if err != nil {
+			return false, err
+		}
+		if l.Is(key.Type, key.StateKey) {
+			return false, nil
+		}
+	}
+	ids, err := w.s.StateIDs(ctx, w.room, st.end, []auth.Key{key})
+	return ids[key] != r.ID, err
 }
 
 // turned puts the rows, found newest first, in their order.
