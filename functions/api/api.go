@@ -18,6 +18,7 @@ import (
 	"github.com/virga-im/virga/functions/client/profile"
 	"github.com/virga-im/virga/functions/client/push"
 	"github.com/virga-im/virga/functions/client/registration"
+	"github.com/virga-im/virga/functions/client/relationships"
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
 	"github.com/virga-im/virga/functions/client/userdata"
@@ -36,6 +37,7 @@ func Routes() []route.Route {
 		creation.Routes,
 		membership.Routes,
 		participation.Routes,
+		relationships.Routes,
 		directory.Routes,
 		profile.Routes,
 		userdata.Routes,

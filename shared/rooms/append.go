@@ -251,7 +251,7 @@ func (b *batch) transaction() []store.Write {
 			ws = append(ws, w)
 		}
 	}
-	return ws
+	return append(ws, b.relationWrites()...)
 }
 
 // spill divides the forward extremities between HEAD, which holds the newest, and

@@ -52,6 +52,18 @@ func (b *batch) placeInPast(ctx context.Context, a accepted, gaps []gap) error {
 	}
 	pos := gaps[0].Low - 1
 	row.Root = after[:]
+	if err := b.adopt(ctx, e, &row); err != nil {
+		return err
+	}
+	kin, err := b.kinOf(ctx, e, true)
+	if err != nil {
+		return err
+	}
+	if kin != nil && row.Redacted == "" {
+		if err := b.relate(ctx, e, kin, pos, row.Visibility); err != nil {
+			return err
+		}
+	}
 	// Seen tells when it became known, which its position does not.
 	b.place(a, row, timeline.IndexRow{
 		Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode(), Seen: max(b.head.Pos, 1),

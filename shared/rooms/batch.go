@@ -59,6 +59,8 @@ type batch struct {
 	cursors map[string]store.Write    // by user
 	marks   map[string]store.Write    // of events without a position, by id
 	stay    map[string]store.Write    // conditions on others that are missing, by id
+	threads map[string]*thread        // by root
+	absent  map[string]bool           // parents that have to have no position yet
 
 	txn   *store.Key // of the client transaction, if there is one
 	txnAt int        // its index in the transaction
@@ -77,6 +79,7 @@ func (s *Service) newBatch(ctx context.Context, room string, head *timeline.Head
 		s: s, room: room, v: v, was: *head, head: *head,
 		mem: trie.Memory{}, events: map[string]*pdu.Event{}, views: map[string]*auth.View{},
 		rows: map[store.Key]store.Write{}, servers: map[string]int64{}, cursors: map[string]store.Write{}, marks: map[string]store.Write{},
+		threads: map[string]*thread{}, absent: map[string]bool{},
 		placed: map[string]timeline.Pos{}, concerns: map[string]timeline.Pos{},
 	}
 	var err error
@@ -282,6 +285,11 @@ type accepted struct {
 // current state on, and adds the rows that follow from it.
 func (b *batch) accept(ctx context.Context, a accepted) error {
 	e := a.event
+	// What refuses the event comes before anything of the batch is changed.
+	kin, err := b.kinOf(ctx, e, a.foreign)
+	if err != nil {
+		return err
+	}
 	row, after, err := b.rowOf(ctx, a)
 	if err != nil {
 		return err
@@ -299,6 +307,16 @@ func (b *batch) accept(ctx context.Context, a accepted) error {
 	pos := b.head.Pos
 	row.Root = b.head.Root // of the room, which forks may make another than after
 	row.Forked = a.before != was || after != b.head.CurrentRoot()
+	if a.foreign {
+		if err := b.adopt(ctx, e, &row); err != nil {
+			return err
+		}
+	}
+	if kin != nil && row.Redacted == "" {
+		if err := b.relate(ctx, e, kin, pos, row.Visibility); err != nil {
+			return err
+		}
+	}
 	b.place(a, row, timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode()})
 	b.sent = append(b.sent, Sent{e.ID, pos})
 	b.placed[e.ID] = pos

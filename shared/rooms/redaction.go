@@ -48,8 +48,13 @@ func (b *batch) redact(ctx context.Context, r redaction) error {
 		}
 		b.markUnplaced(index[target.ID], "rd", r.ID)
 	} else {
-		k = timeline.EventKey(b.room, row.Pos)
-		b.rows[k] = store.Update(store.Rooms, k).Set("rd", r.ID).Set("rp", int64(r.pos)).If(store.Exists())
+		// Only one redaction takes back what the event added to others.
+		b.changeEvent(row.Pos, func(w store.Write) store.Write {
+			return w.Set("rd", r.ID).Set("rp", int64(r.pos)).If(store.Absent("rd"))
+		})
+		if err := b.unrelate(ctx, target, row.Pos); err != nil {
+			return err
+		}
 	}
 	return b.forgetNames(ctx, target)
 }

@@ -9,9 +9,13 @@ import (
 	"github.com/virga-im/virga/shared/timeline"
 )
 
-// maxTogether is how many messages are sent in one transaction. Each is up to
-// three of its writes.
-const maxTogether = 24
+// maxTogether is how many messages are sent in one transaction, and maxWrites how
+// many writes it may have for another one to join it: a message is up to three, and
+// one that relates to others up to twelve.
+const (
+	maxTogether = 24
+	maxWrites   = store.MaxTransact - 12
+)
 
 // A letter is a message on its way into a room in which this process has several
 // at a time.
@@ -96,7 +100,7 @@ func (s *Service) sendGroup(ctx context.Context, room string, group []*letter) (
 }
 
 // commitGroup makes the events of the group and commits them. It returns those
-// that are not done because the one before them failed.
+// that are not done because the one before them failed, or did not fit.
 func (s *Service) commitGroup(ctx context.Context, room string, group []*letter) (later []*letter, err error) {
 	head, err := s.Timeline.Head(ctx, room)
 	if err != nil {
@@ -109,6 +113,10 @@ func (s *Service) commitGroup(ctx context.Context, room string, group []*letter)
 		}
 		in, txnAt := []*letter{}, map[int]*letter{}
 		for i, l := range group {
+			if i > 0 && b.size() > maxWrites {
+				later = slices.Concat(group[i:], later)
+				break
+			}
 			b.txn = nil
 			err := b.add(l.ctx, l.draft)
 			if err == nil {
@@ -127,11 +135,11 @@ func (s *Service) commitGroup(ctx context.Context, room string, group []*letter)
 			if !refused {
 				// The store failed, or the request was given up, perhaps halfway through
 				// the batch: the others begin anew.
-				return slices.Concat(in, group[i+1:]), nil
+				return slices.Concat(in, group[i+1:], later), nil
 			}
 		}
 		if len(in) == 0 {
-			return nil, nil
+			return later, nil
 		}
 		group = in
 		if err := b.finish(ctx); err != nil {
@@ -142,7 +150,7 @@ func (s *Service) commitGroup(ctx context.Context, room string, group []*letter)
 			for i, l := range in {
 				l.done, l.sent = true, b.sent[i]
 			}
-			return nil, nil
+			return later, nil
 		}
 		f := store.Failed(err)
 		if f == nil && !busy(err) {
@@ -156,7 +164,7 @@ func (s *Service) commitGroup(ctx context.Context, room string, group []*letter)
 				}
 			}
 			if repeated {
-				return slices.DeleteFunc(in, func(l *letter) bool { return l.done }), nil
+				return append(slices.DeleteFunc(in, func(l *letter) bool { return l.done }), later...), nil
 			}
 		}
 		if f == nil || !f.Failed[0].Exists() || try >= stepAside {

@@ -56,7 +56,7 @@ func (s *Service) Context(ctx context.Context, v Viewer, req ContextRequest) (*C
 	}
 	resp := &ContextResponse{Start: token.Position(start), End: token.Position(stop)}
 	all := slices.Concat(before, []*EventRow{row}, after)
-	shown, err := w.show(ctx, all, format{prev: true})
+	shown, err := w.show(ctx, all, format{prev: true, bundle: true})
 	if err != nil {
 		return nil, err
 	}

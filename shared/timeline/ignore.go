@@ -20,6 +20,13 @@ type ignores struct {
 }
 
 func (i *ignores) has(ctx context.Context, user string) (bool, error) {
+	_, err := i.any(ctx)
+	_, ignored := i.users[user]
+	return ignored, err
+}
+
+// any reports whether the user ignores anybody.
+func (i *ignores) any(ctx context.Context) (bool, error) {
 	i.once.Do(func() {
 		data, err := i.s.Accounts.AccountDataItem(ctx, i.user, "", "m.ignored_user_list")
 		if mxerr.Is(err, "M_NOT_FOUND") {
@@ -34,6 +41,5 @@ func (i *ignores) has(ctx context.Context, user string) (bool, error) {
 		_ = json.Unmarshal(data.Content, &list) // a client may write anything there
 		i.users = list.Users
 	})
-	_, ignored := i.users[user]
-	return ignored, i.err
+	return len(i.users) > 0, i.err
 }

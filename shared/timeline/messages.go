@@ -74,7 +74,7 @@ func (s *Service) Messages(ctx context.Context, v Viewer, req MessagesRequest) (
 	if more {
 		resp.End = token.Position(next)
 	}
-	if resp.Chunk, err = w.show(ctx, rows, format{prev: true}); err != nil {
+	if resp.Chunk, err = w.show(ctx, rows, format{prev: true, bundle: true}); err != nil {
 		return nil, err
 	}
 	if req.Filter.LazyLoadMembers && len(rows) > 0 {

@@ -28,6 +28,7 @@ type Pos = userlog.Pos
 //	GAP#segment                    GapRow    what is missing before a segment
 //	OUT#event                      {}        an event that is known and has no position
 //	AL#alias                       a local alias of the room
+//	RL#, RW#, TH#, TL#             relationships: see relations_rows.go
 //
 // and R#room#CH<2 bits> / hash: a chunk of its state trie.
 //
@@ -226,6 +227,11 @@ type EventRow struct {
 	// Forked says that the current state after this position is not that before it
 	// with the event: states were resolved, or the event lost before it came.
 	Forked bool `db:"fk,omitempty"`
+	// Edited, Referenced and Threaded say that the event has, or had, children that
+	// are aggregated.
+	Edited     bool `db:"re,omitempty"`
+	Referenced bool `db:"rf,omitempty"`
+	Threaded   bool `db:"th,omitempty"`
 }
 
 // KindState is a change of state without an event.

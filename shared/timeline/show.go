@@ -10,7 +10,6 @@ import (
 	"github.com/virga-im/virga/events/canonicaljson"
 	"github.com/virga-im/virga/events/pdu"
 	"github.com/virga-im/virga/shared/clock"
-	"github.com/virga-im/virga/shared/store"
 )
 
 // format says how events are shown.
@@ -21,6 +20,8 @@ type format struct {
 	prev bool
 	// federation shows events as servers exchange them.
 	federation bool
+	// bundle adds m.relations, and nested leaves threads out of them.
+	bundle, nested bool
 	// fields, if not nil, are all that is shown.
 	fields []string
 }
@@ -33,6 +34,7 @@ type unsigned struct {
 	Membership      string          `json:"membership,omitempty"`
 	PrevContent     json.RawMessage `json:"prev_content,omitempty"`
 	RedactedBecause json.RawMessage `json:"redacted_because,omitempty"`
+	Relations       *bundle         `json:"m.relations,omitempty"`
 	ReplacesState   string          `json:"replaces_state,omitempty"`
 	TransactionID   string          `json:"transaction_id,omitempty"`
 }
@@ -49,6 +51,12 @@ func (w *view) show(ctx context.Context, rows []*EventRow, f format) ([]json.Raw
 	if err != nil {
 		return nil, err
 	}
+	var bundles map[string]*bundle
+	if f.bundle && !f.federation {
+		if bundles, err = w.bundles(ctx, rows, f); err != nil {
+			return nil, err
+		}
+	}
 	for _, r := range rows {
 		e, err := r.Visible()
 		if err != nil {
@@ -58,7 +66,7 @@ func (w *view) show(ctx context.Context, rows []*EventRow, f format) ([]json.Raw
 			shown = append(shown, f.pick(e.JSON()))
 			continue
 		}
-		u := unsigned{Age: w.age(e), ReplacesState: r.Prev}
+		u := unsigned{Age: w.age(e), ReplacesState: r.Prev, Relations: bundles[r.ID]}
 		if !w.stranger {
 			if u.Membership, err = w.membershipAt(ctx, r); err != nil {
 				return nil, err
@@ -95,13 +103,13 @@ func (w *view) companions(ctx context.Context, rows []*EventRow, f format) (prev
 		return nil, nil, nil
 	}
 	var ids []string
-	var refs []store.Ref
+	var at []Pos
 	for _, r := range rows {
 		if f.prev && r.Prev != "" {
 			ids = append(ids, r.Prev)
 		}
 		if r.RedactedAt != 0 {
-			refs = append(refs, store.Ref{Table: store.Rooms, Key: EventKey(w.room, r.RedactedAt)})
+			at = append(at, r.RedactedAt)
 		}
 	}
 	if len(ids) > 0 {
@@ -109,21 +117,8 @@ func (w *view) companions(ctx context.Context, rows []*EventRow, f format) (prev
 			return nil, nil, err
 		}
 	}
-	if len(refs) > 0 {
-		items, err := store.GetAll(ctx, w.s.DB, refs, store.Consistent)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read redactions of %s: %w", w.room, err)
-		}
-		because = make(map[Pos]*EventRow, len(items))
-		for _, it := range items {
-			r, err := DecodeEvent(it)
-			if err != nil {
-				return nil, nil, err
-			}
-			because[r.Pos] = r
-		}
-	}
-	return prev, because, nil
+	because, err = w.s.rowsAt(ctx, w.room, at)
+	return prev, because, err
 }
 
 // Visible returns the event of the row, pruned if it was redacted.

@@ -28,7 +28,7 @@ func (s *Service) OneEvent(ctx context.Context, v Viewer, room, eventID string) 
 	if err != nil {
 		return nil, err
 	}
-	shown, err := w.show(ctx, []*EventRow{row}, format{prev: true})
+	shown, err := w.show(ctx, []*EventRow{row}, format{prev: true, bundle: true})
 	if err != nil {
 		return nil, err
 	}

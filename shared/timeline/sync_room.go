@@ -199,7 +199,10 @@ func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summa
 		}
 	}
 	room.Timeline = TimelineBatch{Limited: st.limited, PrevBatch: token.Position(st.before)}
-	if room.Timeline.Events, err = w.show(ctx, st.rows, y.format(true)); err != nil {
+	shows := y.format(true)
+	// Who gets every event aggregates them itself.
+	shows.bundle = st.limited
+	if room.Timeline.Events, err = w.show(ctx, st.rows, shows); err != nil {
 		return nil, err
 	}
 	return room, nil
