@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	adminregistration "github.com/virga-im/virga/functions/admin/registration"
+	"github.com/virga-im/virga/functions/client/account"
 	"github.com/virga-im/virga/functions/client/backup"
 	"github.com/virga-im/virga/functions/client/creation"
 	"github.com/virga-im/virga/functions/client/devices"
@@ -34,6 +35,7 @@ func Routes() []route.Route {
 		interactive.Routes,
 		registration.Routes,
 		session.Routes,
+		account.Routes,
 		creation.Routes,
 		membership.Routes,
 		participation.Routes,

@@ -9,4 +9,5 @@ var Workers = []route.Worker{
 	sweepFanOut,
 	sweepChunks,
 	endAbandonedCreations,
+	finishDeactivations,
 }

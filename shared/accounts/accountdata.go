@@ -41,7 +41,10 @@ type accountDataRow struct {
 	Version []byte `db:"v"`
 }
 
-const accountDataPre = "AD#"
+const (
+	accountDataPre  = "AD#"
+	accountDataSize = "ADSIZE"
+)
 
 func accountDataKey(user, room, typ string) store.Key {
 	return store.Key{Part: userlog.Part(user), Sort: accountDataPre + room + "#" + typ}
@@ -172,7 +175,7 @@ func (r accountDataRow) size() int { return len(r.Room) + len(r.Type) + len(r.Co
 
 // addAccountData counts what an item adds, and fails if it is too much.
 func addAccountData(user string, more int64) store.Write {
-	w := store.Update(store.Users, store.Key{Part: userlog.Part(user), Sort: "ADSIZE"}).Add("n", more)
+	w := store.Update(store.Users, store.Key{Part: userlog.Part(user), Sort: accountDataSize}).Add("n", more)
 	if more < 0 {
 		return w
 	}

@@ -30,6 +30,13 @@
 //   - G / hash: a registration token, ≤ 1 KB. They share a partition, being few.
 //   - F#limit#who / F: how often somebody did what is limited, for the window of
 //     the limit. Losing it gives a guesser a few more guesses.
+//
+// Rows of the server table:
+//
+//   - DEACTIVATING / user {at, er}: an account that was deactivated, in the
+//     transaction that does it, until FinishDeactivations of shared/rooms has
+//     logged it out, taken it out of its rooms and, with er, erased it. If it were
+//     lost, the account could stay in rooms as one that nobody uses.
 package accounts
 
 import (

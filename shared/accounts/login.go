@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -144,7 +143,7 @@ func (s *Service) checkLogin(ctx context.Context, user, password string) (accoun
 	case !right:
 		return account{}, wrongLogin()
 	case a.Deactivated:
-		return account{}, mxerr.New(http.StatusForbidden, "M_USER_DEACTIVATED", "This account was deactivated.")
+		return account{}, deactivated()
 	}
 	return a, s.forget(ctx, loginFailures, user)
 }

@@ -196,11 +196,8 @@ const accountWrite = 0
 
 // newAccount prepares an account and, unless that is inhibited, its first device.
 func (s *Service) newAccount(ctx context.Context, user string, req Registration, a account) (n newAccount, err error) {
-	if req.Password == "" {
-		return n, mxerr.MissingParam("An account needs a password.")
-	}
-	if len(req.Password) > maxPassword {
-		return n, mxerr.InvalidParam("A password has at most %d bytes.", maxPassword)
+	if err := CheckPassword(req.Password); err != nil {
+		return n, err
 	}
 	if a.Password, err = s.hashPassword(ctx, req.Password); err != nil {
 		return n, err

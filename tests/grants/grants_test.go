@@ -94,6 +94,22 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 		clock.by.Add(int64(8 * 24 * time.Hour))
 		finish(t, in.Process)
 	})
+	t.Run("interrupted deactivation", func(t *testing.T) {
+		clock := new(ahead)
+		var srv *home.Server
+		in := server.InProcess(t, func(o *process.Options) {
+			o.Recorder = &rec
+			o.Adjust = func(s *home.Server) { srv = s }
+			o.Store.Clock = clock
+		})
+		talk(t, in.URL)
+		ctx := grant.With(t.Context(), "a dying request", grant.WriteTable("users", "server"), nil)
+		if _, err := srv.Accounts.Deactivate(ctx, "@alice:localhost", true); err != nil {
+			t.Fatal(err)
+		}
+		clock.by.Add(int64(time.Hour))
+		finish(t, in.Process)
+	})
 	for _, lost := range []bool{false, true} {
 		t.Run(fmt.Sprintf("forks, changes lost: %v", lost), func(t *testing.T) {
 			var srv *home.Server
