@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	adminregistration "github.com/virga-im/virga/functions/admin/registration"
+	"github.com/virga-im/virga/functions/admin/reports"
 	"github.com/virga-im/virga/functions/client/account"
 	"github.com/virga-im/virga/functions/client/backup"
 	"github.com/virga-im/virga/functions/client/creation"
@@ -20,6 +21,7 @@ import (
 	"github.com/virga-im/virga/functions/client/push"
 	"github.com/virga-im/virga/functions/client/registration"
 	"github.com/virga-im/virga/functions/client/relationships"
+	"github.com/virga-im/virga/functions/client/reporting"
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
 	"github.com/virga-im/virga/functions/client/userdata"
@@ -47,7 +49,9 @@ func Routes() []route.Route {
 		push.Routes,
 		devices.Routes,
 		backup.Routes,
+		reporting.Routes,
 		adminregistration.Routes,
+		reports.Routes,
 	)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/directory"
 	"github.com/virga-im/virga/shared/federation"
+	"github.com/virga-im/virga/shared/moderation"
 	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/rooms"
@@ -22,13 +23,14 @@ import (
 
 // Server is a homeserver. It has no methods; routes pick a service from it.
 type Server struct {
-	About     *Self
-	Accounts  *accounts.Service
-	Directory *directory.Service
-	Keys      *federation.Keys
-	Push      *push.Service
-	Timeline  *timeline.Service
-	Rooms     *rooms.Service
+	About      *Self
+	Accounts   *accounts.Service
+	Directory  *directory.Service
+	Keys       *federation.Keys
+	Push       *push.Service
+	Timeline   *timeline.Service
+	Rooms      *rooms.Service
+	Moderation *moderation.Service
 }
 
 // Self is what the server knows of itself.
@@ -78,7 +80,10 @@ func New(o Options) (*Server, error) {
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
 		Keys: keys, Accounts: people, Directory: aliases, Timeline: read, Log: log,
 	})
-	return &Server{About: self, Accounts: people, Directory: aliases, Keys: keys, Push: rules, Timeline: read, Rooms: write}, nil
+	reports := &moderation.Service{Options: moderation.Options{DB: o.DB, Clock: o.Clock, Timeline: read, Log: log, NoLimits: !c.RateLimits}}
+	return &Server{
+		About: self, Accounts: people, Directory: aliases, Keys: keys, Push: rules, Timeline: read, Rooms: write, Moderation: reports,
+	}, nil
 }
 
 // The selectors of route.Handle and its kin.
@@ -100,3 +105,6 @@ func Timeline(s *Server) *timeline.Service { return s.Timeline }
 
 // Rooms selects the rooms domain.
 func Rooms(s *Server) *rooms.Service { return s.Rooms }
+
+// Moderation selects the moderation domain.
+func Moderation(s *Server) *moderation.Service { return s.Moderation }
