@@ -15,6 +15,7 @@ import (
 	"github.com/virga-im/virga/functions/client/directory"
 	"github.com/virga-im/virga/functions/client/interactive"
 	"github.com/virga-im/virga/functions/client/membership"
+	"github.com/virga-im/virga/functions/client/openid"
 	"github.com/virga-im/virga/functions/client/participation"
 	"github.com/virga-im/virga/functions/client/presence"
 	"github.com/virga-im/virga/functions/client/profile"
@@ -25,6 +26,7 @@ import (
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
 	"github.com/virga-im/virga/functions/client/userdata"
+	federationopenid "github.com/virga-im/virga/functions/federation/openid"
 	"github.com/virga-im/virga/functions/workers"
 	"github.com/virga-im/virga/shared/route"
 )
@@ -50,6 +52,8 @@ func Routes() []route.Route {
 		devices.Routes,
 		backup.Routes,
 		reporting.Routes,
+		openid.Routes,
+		federationopenid.Routes,
 		adminregistration.Routes,
 		reports.Routes,
 	)

@@ -28,6 +28,7 @@
 //     kept for interactionTTL. Losing it makes a client start the dialogue again.
 //   - N#hash / N: a nonce of registration by shared secret, for nonceTTL.
 //   - G / hash: a registration token, ≤ 1 KB. They share a partition, being few.
+//   - O#hash / O {u}: an OpenID token, for OpenIDLifetime.
 //   - F#limit#who / F: how often somebody did what is limited, for the window of
 //     the limit. Losing it gives a guesser a few more guesses.
 //
@@ -128,11 +129,11 @@ var (
 	LogsIn = grant.Of(grant.WriteTable("tokens"), grant.ReadTable("users"), grant.WriteTable("users"))
 	// LogsOut is for Logout.
 	LogsOut = grant.Of(grant.WriteTable("tokens"), grant.WriteTable("users"))
-	// MakesNonces is for RegistrationNonce, and ChecksTokens for the validity of
+	// MakesNonces is for RegistrationNonce and OpenIDToken, and ChecksTokens for the validity of
 	// registration tokens.
 	MakesNonces  = grant.WriteTable("tokens")
 	ChecksTokens = grant.ReadTable("tokens")
-	// ReadsDevices is for Device and Devices.
+	// ReadsDevices is for Device and Devices, and for OpenIDUser.
 	ReadsDevices = grant.Of(ChecksTokens, grant.ReadTable("users"))
 	// NamesDevices is for SetDeviceName too.
 	NamesDevices = grant.Of(ReadsDevices, grant.WriteTable("users"))

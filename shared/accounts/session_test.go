@@ -498,3 +498,21 @@ func TestASessionThatEndedIsNotNoted(t *testing.T) {
 	_, err = w.Authenticate(w.ctx, c.AccessToken)
 	dead(t, err, false)
 }
+
+func TestOpenIDTokensExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, nil, nil, nil)
+		c := w.register("alice")
+		token, err := w.OpenIDToken(w.ctx, c.UserID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(accounts.OpenIDLifetime - time.Second)
+		if user, err := w.OpenIDUser(w.ctx, token); err != nil || user != c.UserID {
+			t.Errorf("%q, %v", user, err)
+		}
+		time.Sleep(time.Second)
+		_, err = w.OpenIDUser(w.ctx, token)
+		wants(t, err, "M_UNKNOWN_TOKEN")
+	})
+}
