@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -140,10 +139,6 @@ func facts(c clock) string {
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		load = ", load average " + strings.Join(strings.Fields(string(b))[:3], " ") + " at the end"
 	}
-	commit := "unknown"
-	if out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
-		commit = strings.TrimSpace(string(out))
-	}
-	return fmt.Sprintf("%s, commit %s, %s, %s/%s, %d cores (%s)%s. `CGO_ENABLED=0 go run ./bench -update` in `tests/oracle`.",
-		time.Now().UTC().Format(time.DateOnly), commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpu, load)
+	return fmt.Sprintf("%s, %s, %s/%s, %d cores (%s)%s. `CGO_ENABLED=0 go run ./bench -update` in `tests/oracle`.",
+		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpu, load)
 }
