@@ -213,6 +213,7 @@ func (p *peer) check(end *roomstest.Node) trie.Root {
 	}
 	p.checkRows(head, end)
 	p.checkRedactions(rows)
+	p.checkRelations(rows)
 	return head.CurrentRoot()
 }
 

@@ -21,6 +21,9 @@ type kin struct {
 	pdu.Relation
 	chain  ancestors
 	parent *timeline.EventRow // nil if it has no position
+	// open is the event of the chain that has no position, or "". What it relates to
+	// itself is not known yet.
+	open string
 	// counts says that the relationship is one that is aggregated, as far as that can
 	// be said: where the parent is not here yet, it may turn out not to be.
 	counts bool
@@ -36,7 +39,7 @@ func (b *batch) kinOf(ctx context.Context, e *pdu.Event, foreign bool) (*kin, er
 	}
 	k := &kin{Relation: rel}
 	var err error
-	if k.chain, k.parent, err = b.ancestors(ctx, e.ID, rel); err != nil {
+	if k.chain, k.parent, k.open, err = b.ancestors(ctx, e.ID, rel); err != nil {
 		return nil, err
 	}
 	if k.counts, err = k.count(e); err != nil || foreign {
@@ -56,6 +59,9 @@ func (b *batch) relate(ctx context.Context, e *pdu.Event, k *kin, pos timeline.P
 	row.Via = nil
 	if k.Type == pdu.RelAnnotation {
 		put(timeline.AnnotationKey(b.room, k.EventID, e, k.Key), store.Attrs{"id": e.ID})
+	}
+	if k.open != "" {
+		b.await(k.open)
 	}
 	if !k.counts {
 		return nil
@@ -97,29 +103,33 @@ func (c ancestors) between(i int) []timeline.Between {
 	return via
 }
 
-// ancestors returns the events that a child relates to, the nearest first, and the
-// row of its parent, which is nil if that has no position.
-func (b *batch) ancestors(ctx context.Context, child string, rel pdu.Relation) (chain ancestors, parent *timeline.EventRow, err error) {
+// ancestors returns the events that a child relates to, the nearest first, with the
+// row of its parent, which is nil if that has no position, and the event of the chain
+// that has none.
+func (b *batch) ancestors(ctx context.Context, child string, rel pdu.Relation) (chain ancestors, parent *timeline.EventRow, open string, err error) {
 	for {
 		chain = append(chain, ancestor{id: rel.EventID})
 		if len(chain) == timeline.MaxDepth {
-			return chain, parent, nil
+			return chain, parent, "", nil
 		}
 		row, err := b.placedRow(ctx, rel.EventID)
-		if err != nil || row == nil {
-			return chain, parent, err
+		if err != nil {
+			return nil, nil, "", err
+		}
+		if row == nil {
+			return chain, parent, rel.EventID, nil
 		}
 		if parent == nil {
 			parent = row
 		}
 		e, err := row.Visible()
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, "", err
 		}
 		last := &chain[len(chain)-1]
 		next, ok := e.Relation()
 		if !ok || next.EventID == child || slices.ContainsFunc(chain, func(a ancestor) bool { return a.id == next.EventID }) {
-			return chain, parent, nil
+			return chain, parent, "", nil
 		}
 		last.rel, last.typ = next.Type, e.Type
 		rel = next
@@ -179,26 +189,29 @@ func (b *batch) checkRelation(ctx context.Context, e *pdu.Event, k *kin) error {
 	return nil
 }
 
-// flagParent says in the parent's row that something is aggregated there. A parent
-// without a position finds it when it takes one: the two transactions that may run
-// beside each other each check what the other writes.
+// await leaves word for an event without a position that others relate to it. It
+// finds that when it takes one: the two transactions that may run beside each other
+// each check what the other writes.
+func (b *batch) await(eventID string) store.Write {
+	k := timeline.WaitingKey(b.room, eventID)
+	w, ok := b.rows[k]
+	if !ok {
+		w = store.Update(store.Rooms, k).Add("v", 1)
+	}
+	b.rows[k], b.absent[eventID] = w, true
+	return w
+}
+
+// flagParent says in the parent's row that something is aggregated there.
 func (b *batch) flagParent(k *kin) {
-	attr := aggregated[k.Type]
-	p := k.parent
-	if p == nil {
-		key := timeline.WaitingKey(b.room, k.EventID)
-		w, ok := b.rows[key]
-		if !ok {
-			w = store.Update(store.Rooms, key).Add("v", 1)
-		}
-		b.rows[key] = w.Set(attr, true)
-		b.absent[k.EventID] = true
-		return
+	attr, p := aggregated[k.Type], k.parent
+	switch {
+	case p == nil:
+		b.rows[timeline.WaitingKey(b.room, k.EventID)] = b.await(k.EventID).Set(attr, true)
+	case p.Edited && attr == "re", p.Referenced && attr == "rf", p.Threaded && attr == "th":
+	default:
+		b.changeEvent(p.Pos, func(w store.Write) store.Write { return w.Set(attr, true) })
 	}
-	if p.Edited && attr == "re" || p.Referenced && attr == "rf" || p.Threaded && attr == "th" {
-		return
-	}
-	b.changeEvent(p.Pos, func(w store.Write) store.Write { return w.Set(attr, true) })
 }
 
 // changeEvent changes the row of an event, also of one of the batch itself.
@@ -238,7 +251,7 @@ func (b *batch) adopt(ctx context.Context, e *pdu.Event, row *timeline.EventRow)
 	if !related || row.Redacted != "" {
 		return nil
 	}
-	chain, _, err := b.ancestors(ctx, e.ID, rel)
+	chain, _, _, err := b.ancestors(ctx, e.ID, rel)
 	if err != nil {
 		return err
 	}

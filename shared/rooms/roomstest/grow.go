@@ -106,7 +106,14 @@ func (h *History) random(server string) Event {
 	}
 	switch k := h.r.IntN(20); {
 	case k < 4:
-		d.Type, d.Content = "m.room.message", map[string]any{"body": some(1000)}
+		content := map[string]any{"body": some(1000)}
+		if h.r.IntN(3) > 0 {
+			rel := []string{"m.thread", "m.replace", "m.reference", "m.annotation"}[h.r.IntN(4)]
+			parent := h.Order[max(0, len(h.Order)-1-h.r.IntN(20))]
+			content["m.relates_to"] = map[string]any{"rel_type": rel, "event_id": parent, "key": some(2)}
+			content["m.new_content"] = map[string]any{}
+		}
+		d.Type, d.Content = "m.room.message", content
 		return d
 	case k < 6:
 		return state("m.room.topic", "", map[string]any{"topic": some(1000)})
