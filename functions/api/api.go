@@ -14,6 +14,7 @@ import (
 	"github.com/virga-im/virga/functions/client/devices"
 	"github.com/virga-im/virga/functions/client/directory"
 	"github.com/virga-im/virga/functions/client/interactive"
+	"github.com/virga-im/virga/functions/client/markers"
 	"github.com/virga-im/virga/functions/client/membership"
 	"github.com/virga-im/virga/functions/client/openid"
 	"github.com/virga-im/virga/functions/client/participation"
@@ -48,6 +49,7 @@ func Routes() []route.Route {
 		profile.Routes,
 		userdata.Routes,
 		presence.Routes,
+		markers.Routes,
 		push.Routes,
 		devices.Routes,
 		backup.Routes,

@@ -10,4 +10,5 @@ var Workers = []route.Worker{
 	sweepChunks,
 	endAbandonedCreations,
 	finishDeactivations,
+	work,
 }

@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 	read := timeline.New(timeline.Options{DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName})
 	write := rooms.New(rooms.Options{
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
-		Keys: keys, Accounts: people, Directory: aliases, Timeline: read, Log: log,
+		Keys: keys, Accounts: people, Directory: aliases, Timeline: read, Log: log, Queues: o.Queues,
 	})
 	reports := &moderation.Service{Options: moderation.Options{DB: o.DB, Clock: o.Clock, Timeline: read, Log: log, NoLimits: !c.RateLimits}}
 	return &Server{

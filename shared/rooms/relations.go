@@ -330,8 +330,9 @@ func (b *batch) relationWrites() []store.Write {
 		}
 	}
 	for eventID := range b.absent {
-		_, marked := b.marks[eventID] // which checks it too
-		if _, placed := b.placed[eventID]; !marked && !placed {
+		_, marked := b.marks[eventID] // which checks it too, as does that it stays missing
+		_, stays := b.stay[eventID]
+		if _, placed := b.placed[eventID]; !marked && !stays && !placed {
 			ws = append(ws, store.Check(store.Events, timeline.IndexKey(eventID), store.Absent("pos")))
 		}
 	}

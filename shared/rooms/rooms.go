@@ -54,6 +54,7 @@ import (
 	"github.com/virga-im/virga/shared/federation"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/userlog"
@@ -69,6 +70,7 @@ type Options struct {
 	Directory  *directory.Service
 	Timeline   *timeline.Service
 	Log        *userlog.Service
+	Queues     queue.Sender
 }
 
 // Service is the rooms domain. It is safe for concurrent use.
@@ -79,6 +81,8 @@ type Service struct {
 	PullAbove int
 
 	locks [64]sync.Mutex
+
+	receipts scheduled
 
 	box     sync.Mutex
 	letters map[string][]*letter // that wait for a room

@@ -229,7 +229,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 			case out.Elsewhere != "":
 				sendAway(w, route.away(back, out.Elsewhere))
 				return nil
-			case !out.Woken && !rt.Clock.Now().Before(until):
+			case !out.Woken && !ends.Before(until): // the time is up, not that of another look
 				resp, _, err = h.look(ctx, svc, c, req)
 				if err != nil {
 					return err

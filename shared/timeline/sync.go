@@ -111,6 +111,11 @@ type task struct {
 	again bool
 	// types are the types of room account data that changed.
 	types []string
+	// own are the threads of which the user's own receipts changed; receipts says
+	// that those of others did, since the room stood at receiptsFrom.
+	own          []string
+	receipts     bool
+	receiptsFrom Pos
 }
 
 // syncing is one answer in the making.
@@ -235,6 +240,8 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 		case e.Kind == userlog.KindAccountData:
 			t := of(e.Room)
 			t.types = append(t.types, e.Type)
+		case e.Kind == userlog.KindReceipt || e.Kind == userlog.KindReceipts:
+			of(e.Room).note(e)
 		}
 	}
 	if y.req.FullState {

@@ -41,13 +41,21 @@ func (y *syncing) tell(ctx context.Context, t *task) error {
 	return y.left(ctx, w, t)
 }
 
-// onlyData is for a room of which nothing but account data changed.
+// onlyData is for a room of which nothing but account data and receipts changed.
 func (y *syncing) onlyData(ctx context.Context, t *task) error {
 	data, err := y.roomData(ctx, t)
-	if err != nil || data == nil {
+	if err != nil {
 		return err
 	}
 	room := &SyncRoom{Timeline: TimelineBatch{Events: []json.RawMessage{}}, AccountData: data}
+	if t.cursor.Membership == "join" {
+		if room.Ephemeral, err = y.receipts(ctx, t); err != nil {
+			return err
+		}
+	}
+	if room.empty() {
+		return nil
+	}
 	switch t.cursor.Membership {
 	case "join":
 		put(y, &y.rooms.Join, t.room, room)
@@ -95,6 +103,9 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 	if room.AccountData, err = y.roomData(ctx, t); err != nil {
 		return err
 	}
+	if room.Ephemeral, err = y.receipts(ctx, t); err != nil {
+		return err
+	}
 	room.UnreadNotifications = &UnreadCounts{}
 	if !k.nothing && room.empty() {
 		return nil
@@ -105,7 +116,7 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 
 // empty reports whether the room has nothing to tell.
 func (r *SyncRoom) empty() bool {
-	for _, e := range []*Events{r.State, r.StateAfter, r.StateAfterUnstable, r.AccountData} {
+	for _, e := range []*Events{r.State, r.StateAfter, r.StateAfterUnstable, r.AccountData, r.Ephemeral} {
 		if e != nil && len(e.Events) > 0 {
 			return false
 		}

@@ -198,7 +198,7 @@ var acts = []act{
 	},
 	{
 		name: "initial /sync, 10 rooms", route: "sync",
-		limit: limit{195, 0, 0},
+		limit: limit{206, 0, 0},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(2, 10)
 			if err != nil {

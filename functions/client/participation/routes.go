@@ -21,4 +21,5 @@ var Routes = []route.Route{
 	sendMessage,
 	redactEvent,
 	setTyping,
+	postReceipt,
 }

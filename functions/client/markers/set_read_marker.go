@@ -1,0 +1,42 @@
+package markers
+
+import (
+	"context"
+
+	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/route"
+)
+
+// setReadMarker says up to where the user has read everything in a room, and with
+// it how far the user has read.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidread_markers
+var setReadMarker = route.Route{
+	Name:    "setReadMarker",
+	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/read_markers",
+	Also:    route.R0,
+	Limit:   route.LimitRequest,
+	Uses:    rooms.SetsReceipts,
+	Handler: route.Handle(home.Rooms, serveSetReadMarker),
+}
+
+type setReadMarkerRequest struct {
+	RoomID      string  `path:"roomId"`
+	FullyRead   *string `json:"m.fully_read"`
+	Read        *string `json:"m.read"`
+	ReadPrivate *string `json:"m.read.private"`
+}
+
+func serveSetReadMarker(ctx context.Context, s *rooms.Service, c route.Caller, req *setReadMarkerRequest) (*route.Empty, error) {
+	var list []rooms.Receipt
+	for _, r := range []struct {
+		typ string
+		id  *string
+	}{{rooms.FullyRead, req.FullyRead}, {rooms.Read, req.Read}, {rooms.ReadPrivate, req.ReadPrivate}} {
+		if r.id != nil {
+			list = append(list, rooms.Receipt{Type: r.typ, EventID: *r.id})
+		}
+	}
+	return &route.Empty{}, s.SetReceipts(ctx, c.UserID, req.RoomID, list)
+}
