@@ -137,6 +137,10 @@ var (
 	ReadsDevices = grant.Of(ChecksTokens, grant.ReadTable("users"))
 	// NamesDevices is for SetDeviceName too.
 	NamesDevices = grant.Of(ReadsDevices, grant.WriteTable("users"))
+	// Moderates is for SetLocked and SetSuspended, and Judges for Locked and
+	// Suspended.
+	Moderates = LogsIn
+	Judges    = Reads
 	// Reads is for reading accounts, profiles and account data.
 	Reads = grant.ReadTable("users")
 	// Writes is for changing profiles, device names and account data.
@@ -150,6 +154,11 @@ type account struct {
 	UserType    string `db:"ut,omitempty"`
 	Created     int64  `db:"c"` // milliseconds
 	Deactivated bool   `db:"x,omitempty"`
+	// Locked and Suspended are as an administrator set them last, and Standing
+	// counts how often that was.
+	Locked    bool  `db:"lk,omitempty"`
+	Suspended bool  `db:"su,omitempty"`
+	Standing  int64 `db:"sg,omitempty"`
 }
 
 func accountKey(user string) store.Key {

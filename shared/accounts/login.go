@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,9 +82,10 @@ func (s *Service) LoginWithPassword(ctx context.Context, req Login) (Credentials
 var errChanged = errors.New("log in: the account changes all the time")
 
 // confirmLogin returns the write that fails unless the account still has the
-// password that was checked when the device is logged in.
+// password that was checked, and the standing that the session gets, when the
+// device is logged in.
 func (s *Service) confirmLogin(ctx context.Context, user string, a account, password string) (store.Write, error) {
-	still := append(store.Equal("pw", a.Password), store.Absent("x")...)
+	still := slices.Concat(store.Equal("pw", a.Password), store.Absent("x"), a.stands())
 	if !foreign(a.Password) {
 		return store.Check(store.Users, accountKey(user), still), nil
 	}
@@ -144,6 +146,8 @@ func (s *Service) checkLogin(ctx context.Context, user, password string) (accoun
 		return account{}, wrongLogin()
 	case a.Deactivated:
 		return account{}, deactivated()
+	case a.Locked:
+		return account{}, mxerr.UserLocked()
 	}
 	return a, s.forget(ctx, loginFailures, user)
 }
@@ -169,9 +173,9 @@ func (s *Service) newTokens(refresh bool, now time.Time) (t tokens, err error) {
 }
 
 // put writes the row of the session.
-func (t tokens) put(user, device string, admin bool) store.Write {
+func (t tokens) put(user, device string, a account) store.Write {
 	row := sessionRow{
-		Version: 1, UserID: user, DeviceID: device, Admin: admin,
+		Version: 1, UserID: user, DeviceID: device, Admin: a.Admin, Locked: a.Locked, Suspended: a.Suspended, Standing: a.Standing,
 		Access: token{accessPrefix, t.session, t.access}.hash(), AccessUntil: t.until,
 	}
 	if t.refresh != nil {
@@ -213,7 +217,7 @@ func (s *Service) logIn(ctx context.Context, user string, a account, req DeviceR
 		if known {
 			row.Name, row.Created = was.Name, was.Created
 		}
-		ws := append(with[:len(with):len(with)], t.put(user, req.DeviceID, a.Admin), row.put(user, req.DeviceID, was.Session))
+		ws := append(with[:len(with):len(with)], t.put(user, req.DeviceID, a), row.put(user, req.DeviceID, was.Session))
 		if known {
 			ws = append(ws, store.Delete(store.Tokens, sessionKey(was.Session)))
 		}

@@ -37,7 +37,7 @@ func (s *Service) OpenIDToken(ctx context.Context, user string) (string, error) 
 }
 
 // OpenIDUser returns whose OpenID token it is, or M_UNKNOWN_TOKEN. The tokens of
-// an account that was deactivated tell nothing any more.
+// an account that was deactivated tell nothing any more, nor while it is locked.
 func (s *Service) OpenIDUser(ctx context.Context, token string) (string, error) {
 	unknown := mxerr.New(http.StatusUnauthorized, "M_UNKNOWN_TOKEN", "This OpenID token is unknown or has expired.")
 	if !strings.HasPrefix(token, openIDPrefix) {
@@ -58,7 +58,7 @@ func (s *Service) OpenIDUser(ctx context.Context, token string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if !ok || a.Deactivated {
+	if !ok || a.Deactivated || a.Locked {
 		return "", unknown
 	}
 	return user, nil

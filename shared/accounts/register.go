@@ -221,7 +221,7 @@ func (s *Service) newAccount(ctx context.Context, user string, req Registration,
 		return n, err
 	}
 	row := deviceRow{Name: req.Device.DisplayName, Created: millis(now), LastSeen: millis(now), Session: n.tokens.session}
-	n.writes = append(n.writes, row.put(user, n.device, ""), n.tokens.put(user, n.device, a.Admin))
+	n.writes = append(n.writes, row.put(user, n.device, ""), n.tokens.put(user, n.device, a))
 	return n, nil
 }
 
@@ -237,7 +237,7 @@ func (n *newAccount) end(p *proof, req Registration, s *Service) error {
 		p.Done.DeviceID, p.Done.Session, p.Done.Salt = n.device, n.tokens.session, salt[:]
 		p.Done.Until, p.Done.Refresh = n.tokens.until, n.tokens.refresh != nil
 		n.tokens = p.Done.tokens(p.secret)
-		n.writes[len(n.writes)-1] = n.tokens.put(n.user, n.device, false)
+		n.writes[len(n.writes)-1] = n.tokens.put(n.user, n.device, account{})
 	}
 	n.writes = append(n.writes, p.write(s.opt.Clock.Now()))
 	return nil

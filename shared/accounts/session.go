@@ -18,6 +18,8 @@ type Session struct {
 	Admin bool
 	// Guest users may call few routes.
 	Guest bool
+	// Locked users may only log out, and suspended ones do what routes declare.
+	Locked, Suspended bool
 
 	name string // of the sessionRow
 	seen int64  // when it was noted that the session is used, in milliseconds
@@ -36,6 +38,12 @@ type sessionRow struct {
 	UserID   string `db:"u"`
 	DeviceID string `db:"d"`
 	Admin    bool   `db:"a,omitempty"` // as the account was at login
+
+	// Locked, Suspended and Standing are those of the account: copied at login, and
+	// by whoever changes them, unless the copy is of a later Standing.
+	Locked    bool  `db:"lk,omitempty"`
+	Suspended bool  `db:"su,omitempty"`
+	Standing  int64 `db:"sg,omitempty"`
 
 	// The current tokens, and the access token before, which is good until it
 	// expires: requests that are under way when a client refreshes must not fail.
@@ -93,7 +101,10 @@ func (s *Service) Authenticate(ctx context.Context, accessToken string) (Session
 				continue
 			}
 		}
-		return Session{UserID: row.UserID, DeviceID: row.DeviceID, Admin: row.Admin, name: t.session, seen: row.Seen}, nil
+		return Session{
+			UserID: row.UserID, DeviceID: row.DeviceID, Admin: row.Admin, Locked: row.Locked, Suspended: row.Suspended,
+			name: t.session, seen: row.Seen,
+		}, nil
 	}
 }
 
@@ -124,6 +135,9 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string) (Credentials
 			next = row.used()
 		case !same(h, row.Refresh):
 			return Credentials{}, mxerr.UnknownToken(true, "This refresh token was used before; log in again.")
+		}
+		if row.Locked {
+			return Credentials{}, mxerr.UserLocked()
 		}
 		now := s.opt.Clock.Now()
 		if len(next.Salt) == 0 || !unexpired(next.NextAccessUntil, millis(now)) {

@@ -123,6 +123,17 @@ func UnknownToken(soft bool, format string, args ...any) *Error {
 	return New(http.StatusUnauthorized, "M_UNKNOWN_TOKEN", format, args...).With("soft_logout", soft)
 }
 
+// UserLocked is 401 M_USER_LOCKED: the account cannot be used at this time. The
+// client keeps its keys and its access token.
+func UserLocked() *Error {
+	return New(http.StatusUnauthorized, "M_USER_LOCKED", "This account was locked by an administrator of the server.").With("soft_logout", true)
+}
+
+// UserSuspended is 403 M_USER_SUSPENDED: the user may read, and not do this.
+func UserSuspended() *Error {
+	return New(http.StatusForbidden, "M_USER_SUSPENDED", "You cannot do this while your account is suspended.")
+}
+
 // LimitExceeded is 429 M_LIMIT_EXCEEDED.
 func LimitExceeded(retryAfter time.Duration) *Error {
 	return New(http.StatusTooManyRequests, "M_LIMIT_EXCEEDED", "Too many requests; try again in %s.", retryAfter.Round(time.Second)).

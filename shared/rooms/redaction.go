@@ -6,10 +6,32 @@ import (
 
 	"github.com/virga-im/virga/events/auth"
 	"github.com/virga-im/virga/events/pdu"
+	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/timeline/trie"
 )
+
+// CheckOwn returns nil if the user sent the event, and M_USER_SUSPENDED if not or if
+// that is not known: it is for suspended users.
+func (s *Service) CheckOwn(ctx context.Context, user, room, eventID string) error {
+	known, err := s.Timeline.KnownEvents(ctx, room, []string{eventID})
+	if err != nil {
+		return err
+	}
+	row := known[eventID]
+	if row == nil {
+		return mxerr.UserSuspended()
+	}
+	e, err := row.Event()
+	if err != nil {
+		return err
+	}
+	if e.Sender != user {
+		return mxerr.UserSuspended()
+	}
+	return nil
+}
 
 // redaction is an accepted m.room.redaction with the state before it.
 type redaction struct {

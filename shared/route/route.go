@@ -8,10 +8,13 @@ package route
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
+	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/grant"
+	"github.com/virga-im/virga/shared/mxerr"
 )
 
 // Route declares one operation.
@@ -26,6 +29,9 @@ type Route struct {
 	// Auth says who may call. The zero value is AccessToken; Public must be
 	// written out.
 	Auth Auth
+	// Standing says who may call whose account is locked or suspended. The zero
+	// value lets suspended users read: GET only.
+	Standing Standing
 	// Limit is the rate limit; zero means none.
 	Limit Limit
 	// Size is the memory and time of the function.
@@ -103,6 +109,34 @@ const (
 // String names the kind as the coverage table prints it.
 func (a Auth) String() string {
 	return [...]string{"access token", "optional", "none", "shared secret"}[a]
+}
+
+// Standing says whom a route serves of those whose account an administrator has
+// locked or suspended. What a suspended user may still do has to be written out, so
+// that a route which nobody thought about is closed to them.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#account-moderation
+type Standing uint8
+
+// The standings that a route asks for.
+const (
+	// GoodStanding is for users in good standing, and for all to read.
+	GoodStanding Standing = iota
+	// SuspendedToo serves suspended users.
+	SuspendedToo
+	// LockedToo serves locked users, which is for logging out.
+	LockedToo
+)
+
+// admits returns nil if the route serves the session's user as the account stands.
+func (r Route) admits(s accounts.Session) error {
+	switch {
+	case s.Locked && r.Standing != LockedToo:
+		return mxerr.UserLocked()
+	case s.Suspended && r.Standing == GoodStanding && r.Method() != http.MethodGet:
+		return mxerr.UserSuspended()
+	}
+	return nil
 }
 
 // Size is the memory and the longest run of a function. Memory also sets its

@@ -215,6 +215,9 @@ func (rt *Runtime) answer(ctx context.Context, r *Route, c *Caller, w http.Respo
 			if c.Session, err = rt.Server.Accounts.Authenticate(ctx, token); err != nil {
 				return err
 			}
+			if err := r.admits(c.Session); err != nil {
+				return err
+			}
 			if err := rt.Server.Accounts.Saw(ctx, c.Session, c.IP, c.UserAgent); err != nil {
 				// That it cannot be noted is no reason to refuse the request.
 				rt.Log.LogAttrs(ctx, slog.LevelWarn, "last use of a device not noted", slog.String("err", err.Error()))

@@ -14,14 +14,15 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
 var changePassword = route.Route{
-	Name:    "changePassword",
-	Pattern: "POST /_matrix/client/v3/account/password",
-	Also:    route.R0,
-	Auth:    route.Optional,
-	Limit:   route.LimitLogin,
-	Size:    route.Large, // hashes two passwords
-	Uses:    accounts.ManagesSessions,
-	Handler: route.Handle(home.Accounts, serveChangePassword),
+	Name:     "changePassword",
+	Pattern:  "POST /_matrix/client/v3/account/password",
+	Also:     route.R0,
+	Auth:     route.Optional,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitLogin,
+	Size:     route.Large, // hashes two passwords
+	Uses:     accounts.ManagesSessions,
+	Handler:  route.Handle(home.Accounts, serveChangePassword),
 }
 
 type changePasswordRequest struct {

@@ -15,14 +15,15 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
 var deactivateAccount = route.Route{
-	Name:    "deactivateAccount",
-	Pattern: "POST /_matrix/client/v3/account/deactivate",
-	Also:    route.R0,
-	Auth:    route.Optional,
-	Limit:   route.LimitLogin,
-	Size:    route.Large, // hashes a password, and leaves rooms
-	Uses:    rooms.Deactivates,
-	Handler: route.Handle(home.Rooms, serveDeactivateAccount),
+	Name:     "deactivateAccount",
+	Pattern:  "POST /_matrix/client/v3/account/deactivate",
+	Also:     route.R0,
+	Auth:     route.Optional,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitLogin,
+	Size:     route.Large, // hashes a password, and leaves rooms
+	Uses:     rooms.Deactivates,
+	Handler:  route.Handle(home.Rooms, serveDeactivateAccount),
 }
 
 type deactivateAccountRequest struct {

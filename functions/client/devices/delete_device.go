@@ -13,13 +13,14 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3devicesdeviceid
 var deleteDevice = route.Route{
-	Name:    "deleteDevice",
-	Pattern: "DELETE /_matrix/client/v3/devices/{deviceId}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Size:    route.Large, // hashes a password
-	Uses:    accounts.ManagesSessions,
-	Handler: route.Handle(home.Accounts, serveDeleteDevice),
+	Name:     "deleteDevice",
+	Pattern:  "DELETE /_matrix/client/v3/devices/{deviceId}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Size:     route.Large, // hashes a password
+	Uses:     accounts.ManagesSessions,
+	Handler:  route.Handle(home.Accounts, serveDeleteDevice),
 }
 
 type deleteDeviceRequest struct {

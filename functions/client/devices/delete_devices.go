@@ -13,13 +13,14 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3delete_devices
 var deleteDevices = route.Route{
-	Name:    "deleteDevices",
-	Pattern: "POST /_matrix/client/v3/delete_devices",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Size:    route.Large, // hashes a password
-	Uses:    accounts.ManagesSessions,
-	Handler: route.Handle(home.Accounts, serveDeleteDevices),
+	Name:     "deleteDevices",
+	Pattern:  "POST /_matrix/client/v3/delete_devices",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Size:     route.Large, // hashes a password
+	Uses:     accounts.ManagesSessions,
+	Handler:  route.Handle(home.Accounts, serveDeleteDevices),
 }
 
 type deleteDevicesRequest struct {

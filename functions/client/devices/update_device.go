@@ -13,12 +13,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid
 var updateDevice = route.Route{
-	Name:    "updateDevice",
-	Pattern: "PUT /_matrix/client/v3/devices/{deviceId}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    accounts.NamesDevices,
-	Handler: route.Handle(home.Accounts, serveUpdateDevice),
+	Name:     "updateDevice",
+	Pattern:  "PUT /_matrix/client/v3/devices/{deviceId}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     accounts.NamesDevices,
+	Handler:  route.Handle(home.Accounts, serveUpdateDevice),
 }
 
 type updateDeviceRequest struct {

@@ -13,12 +13,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget
 var forgetRoom = route.Route{
-	Name:    "forgetRoom",
-	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/forget",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    userlog.Appends,
-	Handler: route.Handle(home.Rooms, serveForgetRoom),
+	Name:     "forgetRoom",
+	Pattern:  "POST /_matrix/client/v3/rooms/{roomId}/forget",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     userlog.Appends,
+	Handler:  route.Handle(home.Rooms, serveForgetRoom),
 }
 
 type forgetRoomRequest struct {

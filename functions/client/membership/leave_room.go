@@ -12,12 +12,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidleave
 var leaveRoom = route.Route{
-	Name:    "leaveRoom",
-	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/leave",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    rooms.Writes,
-	Handler: route.Handle(home.Rooms, serveLeaveRoom),
+	Name:     "leaveRoom",
+	Pattern:  "POST /_matrix/client/v3/rooms/{roomId}/leave",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     rooms.Writes,
+	Handler:  route.Handle(home.Rooms, serveLeaveRoom),
 }
 
 type leaveRoomRequest struct {

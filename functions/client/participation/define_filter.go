@@ -14,12 +14,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter
 var defineFilter = route.Route{
-	Name:    "defineFilter",
-	Pattern: "POST /_matrix/client/v3/user/{userId}/filter",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    timeline.DefinesFilters,
-	Handler: route.Handle(home.Timeline, serveDefineFilter),
+	Name:     "defineFilter",
+	Pattern:  "POST /_matrix/client/v3/user/{userId}/filter",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     timeline.DefinesFilters,
+	Handler:  route.Handle(home.Timeline, serveDefineFilter),
 }
 
 type defineFilterRequest struct {

@@ -8,16 +8,18 @@ import (
 	"github.com/virga-im/virga/shared/route"
 )
 
-// redactEvent strips an event of its content.
+// redactEvent strips an event of its content. A suspended user may do so to the own
+// events.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
 var redactEvent = route.Route{
-	Name:    "redactEvent",
-	Pattern: "PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}",
-	Also:    route.R0,
-	Limit:   route.LimitMessage,
-	Uses:    rooms.Writes,
-	Handler: route.Handle(home.Rooms, serveRedactEvent),
+	Name:     "redactEvent",
+	Pattern:  "PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitMessage,
+	Uses:     rooms.Writes,
+	Handler:  route.Handle(home.Rooms, serveRedactEvent),
 }
 
 type redactEventRequest struct {
@@ -28,6 +30,11 @@ type redactEventRequest struct {
 }
 
 func serveRedactEvent(ctx context.Context, s *rooms.Service, c route.Caller, req *redactEventRequest) (*sentResponse, error) {
+	if c.Suspended {
+		if err := s.CheckOwn(ctx, c.UserID, req.RoomID, req.EventID); err != nil {
+			return nil, err
+		}
+	}
 	txn := rooms.Txn{Device: c.DeviceID, Endpoint: "redact", ID: req.TxnID}
 	sent, err := s.Redact(ctx, req.RoomID, req.EventID, req.Reason, c.UserID, txn)
 	if err != nil {

@@ -14,12 +14,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreporteventid
 var reportEvent = route.Route{
-	Name:    "reportEvent",
-	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/report/{eventId}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    moderation.ReportsEvents,
-	Handler: route.Handle(home.Moderation, serveReportEvent),
+	Name:     "reportEvent",
+	Pattern:  "POST /_matrix/client/v3/rooms/{roomId}/report/{eventId}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     moderation.ReportsEvents,
+	Handler:  route.Handle(home.Moderation, serveReportEvent),
 }
 
 type reportEventRequest struct {

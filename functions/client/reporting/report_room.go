@@ -13,12 +13,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreport
 var reportRoom = route.Route{
-	Name:    "reportRoom",
-	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/report",
-	Also:    route.Also{"/_matrix/client/unstable/org.matrix.msc4151/rooms/{roomId}/report"},
-	Limit:   route.LimitRequest,
-	Uses:    moderation.Reports,
-	Handler: route.Handle(home.Moderation, serveReportRoom),
+	Name:     "reportRoom",
+	Pattern:  "POST /_matrix/client/v3/rooms/{roomId}/report",
+	Also:     route.Also{"/_matrix/client/unstable/org.matrix.msc4151/rooms/{roomId}/report"},
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     moderation.Reports,
+	Handler:  route.Handle(home.Moderation, serveReportRoom),
 }
 
 type reportRoomRequest struct {

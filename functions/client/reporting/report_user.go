@@ -12,12 +12,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3usersuseridreport
 var reportUser = route.Route{
-	Name:    "reportUser",
-	Pattern: "POST /_matrix/client/v3/users/{userId}/report",
-	Also:    route.Also{"/_matrix/client/unstable/org.matrix.msc4260/users/{userId}/report"},
-	Limit:   route.LimitRequest,
-	Uses:    moderation.Reports,
-	Handler: route.Handle(home.Moderation, serveReportUser),
+	Name:     "reportUser",
+	Pattern:  "POST /_matrix/client/v3/users/{userId}/report",
+	Also:     route.Also{"/_matrix/client/unstable/org.matrix.msc4260/users/{userId}/report"},
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     moderation.Reports,
+	Handler:  route.Handle(home.Moderation, serveReportUser),
 }
 
 type reportUserRequest struct {

@@ -32,6 +32,8 @@ type getCapabilitiesResponse struct {
 		ProfileFields  capability `json:"m.profile_fields"`
 		ThreePID       capability `json:"m.3pid_changes"`
 		GetLoginToken  capability `json:"m.get_login_token"`
+		// AccountModeration is for administrators, and absent for others.
+		AccountModeration *moderationCapability `json:"m.account_moderation,omitempty"`
 	} `json:"capabilities"`
 }
 
@@ -39,7 +41,12 @@ type capability struct {
 	Enabled bool `json:"enabled"`
 }
 
-func serveGetCapabilities(_ context.Context, about *home.Self, _ route.Caller, _ *route.Empty) (*getCapabilitiesResponse, error) {
+type moderationCapability struct {
+	Suspend bool `json:"suspend"`
+	Lock    bool `json:"lock"`
+}
+
+func serveGetCapabilities(_ context.Context, about *home.Self, caller route.Caller, _ *route.Empty) (*getCapabilitiesResponse, error) {
 	resp := new(getCapabilitiesResponse)
 	c := &resp.Capabilities
 	c.RoomVersions.Default = roomversion.Default
@@ -55,5 +62,8 @@ func serveGetCapabilities(_ context.Context, about *home.Self, _ route.Caller, _
 	c.ProfileFields = serves("setProfileField")
 	c.ThreePID = serves("add3PID")
 	c.GetLoginToken = serves("generateLoginToken")
+	if suspend, lock := about.Serves["setAdminSuspendUser"], about.Serves["setAdminLockUser"]; caller.Admin && (suspend || lock) {
+		c.AccountModeration = &moderationCapability{suspend, lock}
+	}
 	return resp, nil
 }

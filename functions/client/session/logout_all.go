@@ -12,11 +12,12 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
 var logoutAll = route.Route{
-	Name:    "logout_all",
-	Pattern: "POST /_matrix/client/v3/logout/all",
-	Also:    route.R0,
-	Uses:    accounts.LogsIn,
-	Handler: route.Handle(home.Accounts, serveLogoutAll),
+	Name:     "logout_all",
+	Pattern:  "POST /_matrix/client/v3/logout/all",
+	Also:     route.R0,
+	Standing: route.LockedToo,
+	Uses:     accounts.LogsIn,
+	Handler:  route.Handle(home.Accounts, serveLogoutAll),
 }
 
 func serveLogoutAll(ctx context.Context, s *accounts.Service, c route.Caller, _ *route.Empty) (*route.Empty, error) {

@@ -13,12 +13,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridaccount_datatype
 var setAccountData = route.Route{
-	Name:    "setAccountData",
-	Pattern: "PUT /_matrix/client/v3/user/{userId}/account_data/{type}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    accounts.Writes,
-	Handler: route.Handle(home.Accounts, serveSetAccountData),
+	Name:     "setAccountData",
+	Pattern:  "PUT /_matrix/client/v3/user/{userId}/account_data/{type}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     accounts.Writes,
+	Handler:  route.Handle(home.Accounts, serveSetAccountData),
 }
 
 type setAccountDataRequest struct {

@@ -14,12 +14,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridroomsroomidaccount_datatype
 var setAccountDataPerRoom = route.Route{
-	Name:    "setAccountDataPerRoom",
-	Pattern: "PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    accounts.Writes,
-	Handler: route.Handle(home.Accounts, serveSetAccountDataPerRoom),
+	Name:     "setAccountDataPerRoom",
+	Pattern:  "PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     accounts.Writes,
+	Handler:  route.Handle(home.Accounts, serveSetAccountDataPerRoom),
 }
 
 type setAccountDataPerRoomRequest struct {
