@@ -26,6 +26,7 @@ import (
 	"github.com/virga-im/virga/functions/client/reporting"
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
+	"github.com/virga-im/virga/functions/client/thirdparty"
 	"github.com/virga-im/virga/functions/client/userdata"
 	federationopenid "github.com/virga-im/virga/functions/federation/openid"
 	"github.com/virga-im/virga/functions/workers"
@@ -54,6 +55,7 @@ func Routes() []route.Route {
 		devices.Routes,
 		backup.Routes,
 		reporting.Routes,
+		thirdparty.Routes,
 		openid.Routes,
 		federationopenid.Routes,
 		adminregistration.Routes,

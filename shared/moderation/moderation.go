@@ -113,7 +113,7 @@ func (s *Service) ReportEvent(ctx context.Context, v timeline.Viewer, room, even
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreport
 func (s *Service) ReportRoom(ctx context.Context, user, room, reason string) error {
-	if !strings.HasPrefix(room, "!") {
+	if !id.ValidRoom(room) {
 		return mxerr.InvalidParam("%q is not a room id.", room)
 	}
 	return s.keep(ctx, Report{Reporter: user, RoomID: room, Reason: reason})
