@@ -28,6 +28,7 @@
 //     kept for interactionTTL. Losing it makes a client start the dialogue again.
 //   - N#hash / N: a nonce of registration by shared secret, for nonceTTL.
 //   - G / hash: a registration token, ≤ 1 KB. They share a partition, being few.
+//   - LT#hash / LT: a loginToken, for LoginTokenLifetime or until it is used.
 //   - O#hash / O {u}: an OpenID token, for OpenIDLifetime.
 //   - F#limit#who / F: how often somebody did what is limited, for the window of
 //     the limit. Losing it gives a guesser a few more guesses.

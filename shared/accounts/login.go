@@ -85,13 +85,26 @@ var errChanged = errors.New("log in: the account changes all the time")
 // password that was checked, and the standing that the session gets, when the
 // device is logged in.
 func (s *Service) confirmLogin(ctx context.Context, user string, a account, password string) (store.Write, error) {
-	still := slices.Concat(store.Equal("pw", a.Password), store.Absent("x"), a.stands())
 	if !foreign(a.Password) {
-		return store.Check(store.Users, accountKey(user), still), nil
+		return a.unchanged(user), nil
 	}
 	// This is the moment to keep it as we do.
 	phc, err := s.hashPassword(ctx, password)
-	return store.Update(store.Users, accountKey(user)).Set("pw", phc).If(still), err
+	return store.Update(store.Users, accountKey(user)).Set("pw", phc).If(a.same()), err
+}
+
+// unchanged returns the write that fails if same does not hold.
+func (a account) unchanged(user string) store.Write {
+	return store.Check(store.Users, accountKey(user), a.same())
+}
+
+// same holds while the account has the password and the standing that it had.
+func (a account) same() store.Cond {
+	password := store.Equal("pw", a.Password)
+	if a.Password == "" {
+		password = store.Absent("pw")
+	}
+	return slices.Concat(password, store.Absent("x"), a.stands())
 }
 
 // identify returns the user id that an identifier names, existing or not.

@@ -516,3 +516,41 @@ func TestOpenIDTokensExpire(t *testing.T) {
 		wants(t, err, "M_UNKNOWN_TOKEN")
 	})
 }
+
+func TestALoginTokenLetsOneDeviceIn(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	c := w.register("alice")
+	token, err := w.LoginToken(w.ctx, c.UserID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, errs := atOnce(5, func(int) error {
+		_, err := w.LoginWithToken(w.ctx, token, accounts.DeviceRequest{})
+		return err
+	})
+	if good != 1 {
+		t.Errorf("it let %d devices in", good)
+	}
+	for _, err := range errs {
+		wants(t, err, "M_FORBIDDEN")
+	}
+}
+
+func TestLoginTokensExpireAndAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, nil, nil, nil)
+		c := w.register("alice")
+		var token string
+		for range 5 {
+			var err error
+			if token, err = w.LoginToken(w.ctx, c.UserID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := w.LoginToken(w.ctx, c.UserID)
+		wants(t, err, "M_LIMIT_EXCEEDED")
+		time.Sleep(accounts.LoginTokenLifetime)
+		_, err = w.LoginWithToken(w.ctx, token, accounts.DeviceRequest{})
+		wants(t, err, "M_FORBIDDEN")
+	})
+}

@@ -26,8 +26,10 @@ type getLoginFlowsResponse struct {
 
 type loginFlow struct {
 	Type string `json:"type"`
+	// GetLoginToken says that a logged-in client can get the token of m.login.token.
+	GetLoginToken bool `json:"get_login_token,omitempty"`
 }
 
 func serveGetLoginFlows(context.Context, *accounts.Service, route.Caller, *route.Empty) (*getLoginFlowsResponse, error) {
-	return &getLoginFlowsResponse{[]loginFlow{{"m.login.password"}}}, nil
+	return &getLoginFlowsResponse{[]loginFlow{{Type: "m.login.password"}, {Type: "m.login.token", GetLoginToken: true}}}, nil
 }

@@ -20,7 +20,7 @@ var login = route.Route{
 	Auth:    route.Public,
 	Limit:   route.LimitLogin,
 	Size:    route.Large, // hashes a password
-	Uses:    accounts.LogsIn,
+	Uses:    accounts.ManagesSessions,
 	Handler: route.Handle(home.Accounts, serveLogin),
 }
 
@@ -29,6 +29,7 @@ type loginRequest struct {
 	Identifier   *accounts.Identifier `json:"identifier"`
 	User         string               `json:"user"`
 	Password     string               `json:"password"`
+	Token        string               `json:"token"`
 	DeviceID     string               `json:"device_id"`
 	DeviceName   string               `json:"initial_device_display_name"`
 	RefreshToken bool                 `json:"refresh_token"`
@@ -41,15 +42,19 @@ type loginResponse struct {
 }
 
 func serveLogin(ctx context.Context, s *accounts.Service, _ route.Caller, req *loginRequest) (*loginResponse, error) {
-	if req.Type != "m.login.password" {
+	device := accounts.DeviceRequest{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Refresh: req.RefreshToken}
+	var c accounts.Credentials
+	var err error
+	switch req.Type {
+	case "m.login.password":
+		c, err = s.LoginWithPassword(ctx, accounts.Login{
+			Identifier: req.Identifier, User: req.User, Password: req.Password, Device: device,
+		})
+	case "m.login.token":
+		c, err = s.LoginWithToken(ctx, req.Token, device)
+	default:
 		return nil, mxerr.Unknown("The login type %q is not one of this server's.", req.Type)
 	}
-	c, err := s.LoginWithPassword(ctx, accounts.Login{
-		Identifier: req.Identifier,
-		User:       req.User,
-		Password:   req.Password,
-		Device:     accounts.DeviceRequest{DeviceID: req.DeviceID, DisplayName: req.DeviceName, Refresh: req.RefreshToken},
-	})
 	if err != nil {
 		return nil, err
 	}

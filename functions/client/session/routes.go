@@ -10,6 +10,7 @@ import "github.com/virga-im/virga/shared/route"
 var Routes = []route.Route{
 	getLoginFlows,
 	login,
+	generateLoginToken,
 	refresh,
 	logout,
 	logoutAll,
