@@ -18,9 +18,9 @@ var completeAuthFallback = route.Route{
 	Name:    "completeAuthFallback",
 	Pattern: "POST /_matrix/client/v3/auth/{authType}/fallback/web",
 	Also:    route.R0,
-	Auth:    route.Public, // by the session id, which is a secret
-	Limit:   route.LimitLogin,
-	Size:    route.Large, // hashes a password
+	Auth:    route.Public,        // by the session id, which is a secret
+	Limit:   route.LimitRegister, // against guessing registration tokens
+	Size:    route.Large,         // hashes a password
 	Uses:    accounts.Confirms,
 	Handler: route.Raw(home.Accounts, serveCompleteAuthFallback),
 }
