@@ -27,6 +27,7 @@ import (
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
 	"github.com/virga-im/virga/functions/client/thirdparty"
+	"github.com/virga-im/virga/functions/client/threads"
 	"github.com/virga-im/virga/functions/client/userdata"
 	federationopenid "github.com/virga-im/virga/functions/federation/openid"
 	"github.com/virga-im/virga/functions/workers"
@@ -46,6 +47,7 @@ func Routes() []route.Route {
 		membership.Routes,
 		participation.Routes,
 		relationships.Routes,
+		threads.Routes,
 		directory.Routes,
 		profile.Routes,
 		userdata.Routes,

@@ -166,13 +166,19 @@ func (w *view) findChildren(ctx context.Context, parents []*bundling, f format) 
 func (w *view) findOf(ctx context.Context, p *bundling, f format) error {
 	if p.row.Edited && p.row.Redacted == "" {
 		pre := editsOf(p.row.ID, p.event.Sender)
-		edits, err := w.s.relations(ctx, w.room, pre, pre+"\U0010FFFF", true, maxEdits)
-		if err != nil {
-			return err
-		}
-		edits = slices.DeleteFunc(edits, func(r *RelationRow) bool { return r.Type != p.event.Type })
-		if p.edit, err = w.firstSeen(ctx, edits); err != nil {
-			return err
+		for _, n := range []int{1, maxEdits} {
+			edits, err := w.s.relations(ctx, w.room, pre, pre+"\U0010FFFF", true, n)
+			if err != nil {
+				return err
+			}
+			few := len(edits) < n
+			edits = slices.DeleteFunc(edits, func(r *RelationRow) bool { return r.Type != p.event.Type })
+			if p.edit, err = w.firstSeen(ctx, edits); err != nil {
+				return err
+			}
+			if p.edit != 0 || few {
+				break
+			}
 		}
 	}
 	if p.row.Referenced {

@@ -22,6 +22,8 @@ type format struct {
 	federation bool
 	// bundle adds m.relations, and nested leaves threads out of them.
 	bundle, nested bool
+	// bundles are the m.relations, where they are known already.
+	bundles map[string]*bundle
 	// fields, if not nil, are all that is shown.
 	fields []string
 }
@@ -51,7 +53,7 @@ func (w *view) show(ctx context.Context, rows []*EventRow, f format) ([]json.Raw
 	if err != nil {
 		return nil, err
 	}
-	var bundles map[string]*bundle
+	bundles := f.bundles
 	if f.bundle && !f.federation {
 		if bundles, err = w.bundles(ctx, rows, f); err != nil {
 			return nil, err

@@ -1,0 +1,117 @@
+package timeline_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/virga-im/virga/events/canonicaljson"
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+)
+
+// relate sends a message that relates to another.
+func (s *server) relate(room, user, relType, parent, key string) (rooms.Sent, error) {
+	content, err := json.Marshal(map[string]any{
+		"body": "related", "m.new_content": map[string]any{"body": "related"},
+		"m.relates_to": map[string]any{"rel_type": relType, "event_id": parent, "key": key},
+	})
+	s.ok(err)
+	return s.rooms.Send(s.ctx, room, rooms.Draft{Type: "m.room.message", Sender: user, Content: content})
+}
+
+// aggregated returns what is told of an event's children, and what that cost.
+func (s *server) aggregated(user, room, eventID string) (json.RawMessage, store.Capacity) {
+	s.t.Helper()
+	var m store.Meter
+	e, err := s.timeline.OneEvent(store.WithMeter(s.ctx, &m), viewer(user), room, eventID)
+	s.ok(err)
+	return canonicaljson.Get(e, "unsigned", "m.relations"), m.Total()
+}
+
+// What has no children that are aggregated is served as if there were none at all.
+func TestEventsWithoutAggregationsCostNoFurtherRead(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	var ids []string
+	for i := range 20 {
+		ids = append(ids, s.say(room, alice, fmt.Sprint(i)))
+	}
+	cost := func() store.Capacity {
+		var m store.Meter
+		f, err := timeline.ParseRoomEventFilter("")
+		s.ok(err)
+		_, err = s.timeline.Messages(store.WithMeter(s.ctx, &m), viewer(alice), timeline.MessagesRequest{Room: room, Limit: 20, Filter: f})
+		s.ok(err)
+		return m.Total()
+	}
+	before := cost()
+	for _, eventID := range ids {
+		_, err := s.relate(room, alice, "m.annotation", eventID, "+1")
+		s.ok(err)
+	}
+	if after := cost(); after != before {
+		t.Errorf("a page costs %v without annotations, and %v with them", before, after)
+	}
+}
+
+// What is told of an event does not cost more the more there is of it.
+func TestBundlesOfLongThreadsCostAsMuchAsThoseOfShortOnes(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	root := s.say(room, alice, "root")
+	grow := func(n int) {
+		for range n {
+			_, err := s.relate(room, alice, "m.thread", root, "")
+			s.ok(err)
+			_, err = s.relate(room, alice, "m.replace", root, "")
+			s.ok(err)
+		}
+	}
+	grow(25)
+	_, short := s.aggregated(alice, room, root)
+	grow(150)
+	b, long := s.aggregated(alice, room, root)
+	if n, _ := canonicaljson.Int(canonicaljson.Get(b, "m.thread", "count")); n != 175 {
+		t.Errorf("the thread has %d events", n)
+	}
+	if long != short || long.Reads > 14 {
+		t.Errorf("an event with 25 replies and edits costs %v, one with 175 costs %v", short, long)
+	}
+}
+
+// Replies that are sent at once, which share transactions, are all counted.
+func TestThreadsCountWhatIsSentAtOnce(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	roots := []string{s.say(room, alice, "one"), s.say(room, alice, "two"), s.say(room, alice, "three")}
+	const each = 60
+	var wg sync.WaitGroup
+	errs := make(chan error, 3*each)
+	for i := range each {
+		for _, root := range roots {
+			wg.Go(func() {
+				_, err := s.relate(room, []string{alice, bob}[i%2], []string{"m.thread", "m.thread", "m.replace"}[i%3], root, "")
+				errs <- err
+			})
+		}
+	}
+	wg.Wait()
+	for range cap(errs) {
+		s.ok(<-errs)
+	}
+	for _, root := range roots {
+		b, _ := s.aggregated(bob, room, root)
+		if n, _ := canonicaljson.Int(canonicaljson.Get(b, "m.thread", "count")); n != each*2/3 {
+			t.Errorf("a thread of %d events is said to have %d", each*2/3, n)
+		}
+	}
+	resp, err := s.timeline.Threads(s.ctx, viewer(bob), timeline.ThreadsRequest{Room: room, Limit: 10})
+	s.ok(err)
+	if len(resp.Chunk) != len(roots) || resp.NextBatch != "" {
+		t.Errorf("%d threads are listed", len(resp.Chunk))
+	}
+}
