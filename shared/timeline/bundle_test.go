@@ -115,3 +115,34 @@ func TestThreadsCountWhatIsSentAtOnce(t *testing.T) {
 		t.Errorf("%d threads are listed", len(resp.Chunk))
 	}
 }
+
+// The most recent edit is that with the latest time, whichever came last, and of two
+// of one time that with the larger id.
+func TestTheMostRecentEditIsBundled(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	root := s.say(room, alice, "root")
+	edit := func(ts int64) string {
+		sent, err := s.rooms.Send(s.ctx, room, rooms.Draft{
+			Type: "m.room.message", Sender: alice, OriginServerTS: ts,
+			Content: json.RawMessage(`{"m.new_content":{},"m.relates_to":{"rel_type":"m.replace","event_id":"` + root + `"}}`),
+		})
+		s.ok(err)
+		return sent.ID
+	}
+	bundled := func() string {
+		b, _ := s.aggregated(alice, room, root)
+		eventID, _ := canonicaljson.String(canonicaljson.Get(b, "m.replace", "event_id"))
+		return eventID
+	}
+	for _, ts := range []int64{200, 1000} { // not in the order of their digits
+		want := edit(ts)
+		edit(ts - 150)
+		if got := bundled(); got != want {
+			t.Errorf("the edit of %d is not bundled, but %s", ts, got)
+		}
+	}
+	if a, b := edit(2000), edit(2000); bundled() != max(a, b) {
+		t.Errorf("of %s and %s, %s is bundled", a, b, bundled())
+	}
+}
