@@ -22,4 +22,6 @@ var Routes = []route.Route{
 	redactEvent,
 	setTyping,
 	postReceipt,
+	getOneEvent,
+	roomInitialSync,
 }
