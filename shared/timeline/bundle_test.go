@@ -3,6 +3,7 @@ package timeline_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -144,5 +145,54 @@ func TestTheMostRecentEditIsBundled(t *testing.T) {
 	}
 	if a, b := edit(2000), edit(2000); bundled() != max(a, b) {
 		t.Errorf("of %s and %s, %s is bundled", a, b, bundled())
+	}
+}
+
+// Children of one kind among many of another are found page by page.
+func TestPagesOfRelationsMeet(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	root := s.say(room, alice, "root")
+	var want []string
+	for i := range 130 {
+		sent, err := s.relate(room, alice, "m.annotation", root, fmt.Sprint(i))
+		s.ok(err)
+		if i%40 == 0 {
+			sent, err = s.relate(room, alice, "org.example.rare", root, "")
+			s.ok(err)
+			want = append(want, sent.ID)
+		}
+		if i%30 == 0 {
+			// It relates to the root by way of an annotation, which is not asked for.
+			_, err = s.relate(room, alice, "org.example.rare", sent.ID, "")
+			s.ok(err)
+		}
+	}
+	for _, backwards := range []bool{false, true} {
+		for _, limit := range []int{1, 2, 3, 4, 5, 100} {
+			var got []string
+			req := timeline.RelationsRequest{Room: room, EventID: root, RelType: "org.example.rare", Backwards: backwards, Limit: limit}
+			for first := true; first || req.From != ""; first = false {
+				resp, err := s.timeline.Relations(s.ctx, viewer(alice), req)
+				s.ok(err)
+				for _, e := range resp.Chunk {
+					eventID, _ := canonicaljson.String(canonicaljson.Get(e, "event_id"))
+					got = append(got, eventID)
+				}
+				if len(resp.Chunk) > limit {
+					t.Fatalf("%d events are more than %d", len(resp.Chunk), limit)
+				}
+				req.From = resp.NextBatch
+			}
+			if backwards {
+				slices.Reverse(got)
+			}
+			s.same(fmt.Sprintf("by %d, backwards %v", limit, backwards), got, want)
+		}
+	}
+	resp, err := s.timeline.Relations(s.ctx, viewer(alice), timeline.RelationsRequest{Room: room, EventID: root, RelType: "org.example.rare", Limit: 100, Recurse: true})
+	s.ok(err)
+	if len(resp.Chunk) != len(want)+2 { // two relate to a rare one themselves: at 0 and 120
+		t.Errorf("%d descendants are found, not %d", len(resp.Chunk), len(want)+2)
 	}
 }

@@ -79,12 +79,13 @@ func (w *view) related(ctx context.Context, low, high Pos, req RelationsRequest)
 	if req.Backwards {
 		next = high
 	}
-	for scanned := 0; scanned < maxScan; {
+	n := min(limit+1, scanPage)
+	for scanned := 0; scanned < maxScan; n = scanPage {
 		if low >= high {
 			return rows, next, false, nil
 		}
 		from, to := RelationKey(w.room, req.EventID, low+1), RelationKey(w.room, req.EventID, high)
-		found, err := w.s.relations(ctx, w.room, from.Sort, to.Sort, req.Backwards, scanPage)
+		found, err := w.s.relations(ctx, w.room, from.Sort, to.Sort, req.Backwards, n)
 		if err != nil {
 			return nil, 0, false, err
 		}
@@ -111,7 +112,7 @@ func (w *view) related(ctx context.Context, low, high Pos, req RelationsRequest)
 				next, low = r.Pos, r.Pos
 			}
 		}
-		if len(found) < scanPage {
+		if len(found) < n {
 			return rows, next, false, nil
 		}
 	}
