@@ -21,6 +21,9 @@ type Device struct {
 	// UserAgent are where from and what with, empty before the first one.
 	LastSeen          time.Time
 	LastIP, UserAgent string
+	// Session is the name of the device's session. One that logs in anew has
+	// another.
+	Session string
 }
 
 // deviceRow is the DEV row. Times are milliseconds.
@@ -118,7 +121,7 @@ func (s *Service) withSessions(ctx context.Context, ids []string, rows []deviceR
 	refs := make([]store.Ref, len(ids))
 	bySession := make(map[string]*Device, len(ids))
 	for i, row := range rows {
-		all[i] = Device{ID: ids[i], DisplayName: row.Name, LastSeen: time.UnixMilli(row.LastSeen).UTC()}
+		all[i] = Device{ID: ids[i], DisplayName: row.Name, LastSeen: time.UnixMilli(row.LastSeen).UTC(), Session: row.Session}
 		refs[i] = store.Ref{Table: store.Tokens, Key: sessionKey(row.Session)}
 		bySession[refs[i].Key.Part] = &all[i]
 	}

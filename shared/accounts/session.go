@@ -25,6 +25,9 @@ type Session struct {
 	seen int64  // when it was noted that the session is used, in milliseconds
 }
 
+// Name tells the session from others, also from later ones of the same device.
+func (c Session) Name() string { return c.name }
+
 // sessionRow is the S row: the tokens of a device. Times are milliseconds, and
 // zero means never.
 //

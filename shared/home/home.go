@@ -74,7 +74,7 @@ func New(o Options) (*Server, error) {
 	})
 	aliases := &directory.Service{DB: o.DB, ServerName: c.ServerName}
 	keys := &federation.Keys{DB: o.DB, Rand: rand.Reader}
-	rules := &push.Service{Accounts: people}
+	rules := &push.Service{DB: o.DB, Accounts: people}
 	read := timeline.New(timeline.Options{DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName})
 	write := rooms.New(rooms.Options{
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,

@@ -6,12 +6,14 @@ import (
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/store"
 )
 
 // Service is the push domain. The rules of a user are changed by the user's own
 // devices only, each change under the version of what it was made of, so that two
 // devices at once lose nothing; what is repeated is the same once more.
 type Service struct {
+	DB       store.DB
 	Accounts *accounts.Service
 }
 

@@ -1,5 +1,6 @@
 // Package push answers what notifies a user: the specification's push
-// notifications module. For now it has the push rules.
+// notifications module. For now it has the pushers,
+// to which nothing is sent yet, and the push rules.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#push-notifications
 package push
@@ -8,6 +9,8 @@ import "github.com/virga-im/virga/shared/route"
 
 // Routes are the routes in the order of the specification.
 var Routes = []route.Route{
+	getPushers,
+	postPusher,
 	getPushRules,
 	getPushRulesGlobal,
 	getPushRule,
