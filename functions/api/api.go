@@ -29,6 +29,7 @@ import (
 	"github.com/virga-im/virga/functions/client/thirdparty"
 	"github.com/virga-im/virga/functions/client/threads"
 	"github.com/virga-im/virga/functions/client/userdata"
+	"github.com/virga-im/virga/functions/client/userdirectory"
 	federationopenid "github.com/virga-im/virga/functions/federation/openid"
 	"github.com/virga-im/virga/functions/workers"
 	"github.com/virga-im/virga/shared/route"
@@ -49,6 +50,7 @@ func Routes() []route.Route {
 		relationships.Routes,
 		threads.Routes,
 		directory.Routes,
+		userdirectory.Routes,
 		profile.Routes,
 		userdata.Routes,
 		presence.Routes,

@@ -8,6 +8,7 @@
 //     localpart for good. If it were lost, the user id could be registered again.
 //   - PROFILE: a Profile, ≤ 65 KB, put together with ACCOUNT and replaced under
 //     a version. Its absence means that there is no such user to show.
+//   - UD#c / word#user, a partition of its own: see find.go.
 //   - DEV#device: a deviceRow, ≤ 1 KB, written by login, logout and renames. It
 //     names the one session of the device.
 //   - AD#room#type: an AccountData, room empty for global data, ≤ 256 KB and a

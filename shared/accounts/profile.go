@@ -139,12 +139,17 @@ func (s *Service) changeProfile(ctx context.Context, user string, change func(Pr
 		if err != nil {
 			return err
 		}
-		was := row.Version
+		was, called := row.Version, names(user, row.Fields)
 		if err := change(row.Fields); err != nil {
 			return err
 		}
 		row.Version++
-		err = s.write(ctx, store.Put(store.Users, profileKey(user), store.Encode(row)).If(store.Equal("v", was)))
+		w := store.Put(store.Users, profileKey(user), store.Encode(row)).If(store.Equal("v", was))
+		if more := renames(user, called, names(user, row.Fields)); len(more) > 0 {
+			err = s.transact(ctx, append(more, w)...)
+		} else {
+			err = s.write(ctx, w)
+		}
 		if store.Failed(err) == nil {
 			return err
 		}

@@ -209,6 +209,7 @@ func (s *Service) newAccount(ctx context.Context, user string, req Registration,
 		store.Put(store.Users, accountKey(user), store.Encode(a)).If(store.NotExists()),
 		store.Put(store.Users, profileKey(user), store.Encode(profileRow{Version: 1})),
 	}
+	n.writes = append(n.writes, renames(user, nil, names(user, nil))...)
 	if req.InhibitLogin {
 		return n, nil
 	}

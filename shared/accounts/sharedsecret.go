@@ -98,6 +98,7 @@ func (s *Service) RegisterBySharedSecret(ctx context.Context, req SharedSecretRe
 	if n.writes[profileWrite], err = newProfile(user, name); err != nil {
 		return Credentials{}, err
 	}
+	n.writes = append(n.writes, renames(user, names(user, nil), append(names(user, nil), words(name)...))...)
 	nonce := len(n.writes)
 	err = s.transact(ctx, append(n.writes, store.Delete(store.Tokens, nonceKey(req.Nonce)).If(store.Exists()))...)
 	if f := store.Failed(err); f != nil {
