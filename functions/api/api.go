@@ -16,6 +16,7 @@ import (
 	"github.com/virga-im/virga/functions/client/interactive"
 	"github.com/virga-im/virga/functions/client/markers"
 	"github.com/virga-im/virga/functions/client/membership"
+	"github.com/virga-im/virga/functions/client/mutualrooms"
 	"github.com/virga-im/virga/functions/client/openid"
 	"github.com/virga-im/virga/functions/client/participation"
 	"github.com/virga-im/virga/functions/client/presence"
@@ -51,6 +52,7 @@ func Routes() []route.Route {
 		threads.Routes,
 		directory.Routes,
 		userdirectory.Routes,
+		mutualrooms.Routes,
 		profile.Routes,
 		userdata.Routes,
 		presence.Routes,

@@ -54,6 +54,7 @@ var unstable = []struct{ feature, operation string }{
 	{"org.matrix.msc4143", "getRTCTransports"},
 	{"uk.tcpip.msc4133.stable", "setProfileField"},
 	{"uk.half-shot.msc2666.query_mutual_rooms.stable", "getMutualRooms"},
+	{"uk.half-shot.msc2666.query_mutual_rooms", "getMutualRooms"},
 }
 
 func serveGetVersions(_ context.Context, about *home.Self, _ route.Caller, _ *route.Empty) (*getVersionsResponse, error) {
