@@ -93,7 +93,7 @@ func (s *Service) Create(ctx context.Context, c Creation) (string, error) {
 	slices.Sort(c.Invite)
 	c.Invite = slices.Compact(c.Invite)
 	for _, user := range c.Invite {
-		if err := s.checkInvitee(ctx, user); err != nil {
+		if err := s.checkInvitee(ctx, c.Creator, user); err != nil {
 			return "", err
 		}
 	}

@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 
 	"github.com/virga-im/virga/events/auth"
 	"github.com/virga-im/virga/events/id"
@@ -105,7 +106,7 @@ func (s *Service) Join(ctx context.Context, user, room, reason string) error {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite
 func (s *Service) Invite(ctx context.Context, room string, m Membership) error {
-	if err := s.checkInvitee(ctx, m.Target); err != nil {
+	if err := s.checkInvitee(ctx, m.Sender, m.Target); err != nil {
 		return err
 	}
 	content, err := s.memberContent(ctx, m.Target, "invite", m.Reason)
@@ -131,8 +132,8 @@ func (s *Service) Invite(ctx context.Context, room string, m Membership) error {
 	})
 }
 
-// checkInvitee refuses users who cannot be told of an invite.
-func (s *Service) checkInvitee(ctx context.Context, user string) error {
+// checkInvitee refuses users who cannot be told of an invite, or do not want it.
+func (s *Service) checkInvitee(ctx context.Context, sender, user string) error {
 	if !id.ValidUser(user) {
 		return mxerr.InvalidParam("%q is not a user id.", user)
 	}
@@ -146,7 +147,11 @@ func (s *Service) checkInvitee(ctx context.Context, user string) error {
 	if !ok {
 		return mxerr.NotFound("There is no user %s on this server.", user)
 	}
-	return nil
+	rules, err := s.Accounts.InviteRules(ctx, user)
+	if err == nil && rules.Of(sender) == accounts.InviteBlocked {
+		err = mxerr.New(http.StatusForbidden, "M_INVITE_BLOCKED", "%s does not want invites from you.", user)
+	}
+	return err
 }
 
 // Leave lets a user leave a room, or refuse an invite.

@@ -28,7 +28,7 @@ func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, err
 		}
 	}
 	if d.Type == typeMember && membershipOf(d.Content) == "invite" {
-		if err := s.checkInvitee(ctx, *d.StateKey); err != nil {
+		if err := s.checkInvitee(ctx, d.Sender, *d.StateKey); err != nil {
 			return Sent{}, err
 		}
 	}

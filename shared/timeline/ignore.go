@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"sync"
 
+	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/mxerr"
 )
 
@@ -42,4 +43,14 @@ func (i *ignores) any(ctx context.Context) (bool, error) {
 		i.users = list.Users
 	})
 	return len(i.users) > 0, i.err
+}
+
+// wantsInvite reports whether the user wants to hear of an invite. One that was
+// accepted before the user decided so is not shown any more.
+func (y *syncing) wantsInvite(ctx context.Context, sender string) (bool, error) {
+	y.inviteOnce.Do(func() { y.inviteRules, y.inviteErr = y.s.Accounts.InviteRules(ctx, y.User) })
+	if y.inviteErr != nil {
+		return false, y.inviteErr
+	}
+	return y.inviteRules.Of(sender) == accounts.InviteAllowed, nil
 }

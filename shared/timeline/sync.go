@@ -133,6 +133,10 @@ type syncing struct {
 	again     time.Time
 
 	ignores *ignores
+	// inviteRules are read for the first invite.
+	inviteOnce  sync.Once
+	inviteRules *accounts.InviteRules
+	inviteErr   error
 
 	mu    sync.Mutex
 	rooms SyncRooms

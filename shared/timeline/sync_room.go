@@ -313,7 +313,7 @@ func (y *syncing) asked(ctx context.Context, w *view, t *task, membership string
 		return nil
 	}
 	if membership == "invite" {
-		if ignored, err := y.ignores.has(ctx, tr.Sender); err != nil || ignored {
+		if wanted, err := y.wantsInvite(ctx, tr.Sender); err != nil || !wanted {
 			return err
 		}
 	}

@@ -55,6 +55,9 @@ var unstable = []struct{ feature, operation string }{
 	{"uk.tcpip.msc4133.stable", "setProfileField"},
 	{"uk.half-shot.msc2666.query_mutual_rooms.stable", "getMutualRooms"},
 	{"uk.half-shot.msc2666.query_mutual_rooms", "getMutualRooms"},
+	{"org.matrix.msc4155", "inviteUser"},
+	{"org.matrix.msc4380", "inviteUser"},
+	{"org.matrix.msc4380.stable", "inviteUser"},
 }
 
 func serveGetVersions(_ context.Context, about *home.Self, _ route.Caller, _ *route.Empty) (*getVersionsResponse, error) {
