@@ -265,24 +265,26 @@ func (s *Service) Joined(ctx context.Context, user string) ([]string, error) {
 	return rooms, nil
 }
 
-// SetProfileField sets a field of a local user's profile and shows it in rooms.
-func (s *Service) SetProfileField(ctx context.Context, user, field string, value json.RawMessage) error {
+// SetProfileField sets a field of a local user's profile, and shows it in rooms
+// if the user wants.
+func (s *Service) SetProfileField(ctx context.Context, user, field string, value json.RawMessage, show bool) error {
 	if err := s.Accounts.SetProfileField(ctx, user, field, value); err != nil {
 		return err
 	}
-	return s.showField(ctx, user, field)
+	return s.showField(ctx, user, field, show)
 }
 
-// DeleteProfileField removes a field of a local user's profile, also from rooms.
-func (s *Service) DeleteProfileField(ctx context.Context, user, field string) error {
+// DeleteProfileField removes a field of a local user's profile, also from rooms if
+// the user wants.
+func (s *Service) DeleteProfileField(ctx context.Context, user, field string, show bool) error {
 	if err := s.Accounts.DeleteProfileField(ctx, user, field); err != nil {
 		return err
 	}
-	return s.showField(ctx, user, field)
+	return s.showField(ctx, user, field, show)
 }
 
-func (s *Service) showField(ctx context.Context, user, field string) error {
-	if field != accounts.FieldDisplayName && field != accounts.FieldAvatarURL {
+func (s *Service) showField(ctx context.Context, user, field string, show bool) error {
+	if !show || field != accounts.FieldDisplayName && field != accounts.FieldAvatarURL {
 		return nil // not part of memberships
 	}
 	return s.ShowProfile(ctx, user)

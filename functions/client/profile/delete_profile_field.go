@@ -14,15 +14,23 @@ import (
 var deleteProfileField = route.Route{
 	Name:    "deleteProfileField",
 	Pattern: "DELETE /_matrix/client/v3/profile/{userId}/{keyName}",
-	Also:    route.R0,
+	Also:    alsoField,
 	Limit:   route.LimitRequest,
 	Uses:    rooms.Writes,
 	Handler: route.Handle(home.Rooms, serveDeleteProfileField),
 }
 
-func serveDeleteProfileField(ctx context.Context, s *rooms.Service, c route.Caller, req *profileFieldRequest) (*route.Empty, error) {
+type deleteProfileFieldRequest struct {
+	UserID  string `path:"userId"`
+	KeyName string `path:"keyName"`
+
+	Propagate         *bool `query:"propagate"`
+	PropagateUnstable *bool `query:"org.matrix.msc4069.propagate"`
+}
+
+func serveDeleteProfileField(ctx context.Context, s *rooms.Service, c route.Caller, req *deleteProfileFieldRequest) (*route.Empty, error) {
 	if err := mayChange(c, req.UserID); err != nil {
 		return nil, err
 	}
-	return &route.Empty{}, s.DeleteProfileField(ctx, c.UserID, req.KeyName)
+	return &route.Empty{}, s.DeleteProfileField(ctx, c.UserID, req.KeyName, propagates(req.Propagate, req.PropagateUnstable))
 }

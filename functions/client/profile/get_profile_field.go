@@ -16,7 +16,7 @@ import (
 var getProfileField = route.Route{
 	Name:    "getProfileField",
 	Pattern: "GET /_matrix/client/v3/profile/{userId}/{keyName}",
-	Also:    route.R0,
+	Also:    alsoField,
 	Auth:    route.Public,
 	Uses:    accounts.Reads,
 	Handler: route.Handle(home.Accounts, serveGetProfileField),

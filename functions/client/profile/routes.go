@@ -23,3 +23,13 @@ func mayChange(c route.Caller, user string) error {
 	}
 	return nil
 }
+
+// alsoField are the spellings of clients from before Matrix 1.1, and from before
+// 1.16.
+var alsoField = route.R0.And("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}")
+
+// propagates reports whether a change is shown in rooms, which is for the client
+// to say (MSC4069): a display name may be another in each of them.
+func propagates(stable, unstable *bool) bool {
+	return (stable == nil || *stable) && (unstable == nil || *unstable)
+}

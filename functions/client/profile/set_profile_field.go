@@ -16,7 +16,7 @@ import (
 var setProfileField = route.Route{
 	Name:    "setProfileField",
 	Pattern: "PUT /_matrix/client/v3/profile/{userId}/{keyName}",
-	Also:    route.R0,
+	Also:    alsoField,
 	Limit:   route.LimitRequest,
 	Uses:    rooms.Writes,
 	Handler: route.Handle(home.Rooms, serveSetProfileField),
@@ -26,6 +26,9 @@ type setProfileFieldRequest struct {
 	UserID  string          `path:"userId"`
 	KeyName string          `path:"keyName"`
 	Body    json.RawMessage `body:"json"`
+
+	Propagate         *bool `query:"propagate"`
+	PropagateUnstable *bool `query:"org.matrix.msc4069.propagate"`
 }
 
 func serveSetProfileField(ctx context.Context, s *rooms.Service, c route.Caller, req *setProfileFieldRequest) (*route.Empty, error) {
@@ -40,5 +43,5 @@ func serveSetProfileField(ctx context.Context, s *rooms.Service, c route.Caller,
 	if !ok {
 		return nil, mxerr.MissingParam("The body must have the key %q, which the path names.", req.KeyName)
 	}
-	return &route.Empty{}, s.SetProfileField(ctx, c.UserID, req.KeyName, value)
+	return &route.Empty{}, s.SetProfileField(ctx, c.UserID, req.KeyName, value, propagates(req.Propagate, req.PropagateUnstable))
 }

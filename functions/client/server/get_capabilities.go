@@ -30,8 +30,10 @@ type getCapabilitiesResponse struct {
 		SetDisplayname capability `json:"m.set_displayname"`
 		SetAvatarURL   capability `json:"m.set_avatar_url"`
 		ProfileFields  capability `json:"m.profile_fields"`
-		ThreePID       capability `json:"m.3pid_changes"`
-		GetLoginToken  capability `json:"m.get_login_token"`
+		// OldProfileFields is the spelling of before Matrix 1.16.
+		OldProfileFields capability `json:"uk.tcpip.msc4133.profile_fields"`
+		ThreePID         capability `json:"m.3pid_changes"`
+		GetLoginToken    capability `json:"m.get_login_token"`
 		// AccountModeration is for administrators, and absent for others.
 		AccountModeration *moderationCapability `json:"m.account_moderation,omitempty"`
 	} `json:"capabilities"`
@@ -60,6 +62,7 @@ func serveGetCapabilities(_ context.Context, about *home.Self, caller route.Call
 	c.SetDisplayname = serves("setProfileField")
 	c.SetAvatarURL = serves("setProfileField")
 	c.ProfileFields = serves("setProfileField")
+	c.OldProfileFields = c.ProfileFields
 	c.ThreePID = serves("add3PID")
 	c.GetLoginToken = serves("generateLoginToken")
 	if suspend, lock := about.Serves["setAdminSuspendUser"], about.Serves["setAdminLockUser"]; caller.Admin && (suspend || lock) {
