@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,16 @@ func (p Profile) DisplayName() string { return p.text(FieldDisplayName) }
 
 // AvatarURL returns the avatar's mxc URI, or "".
 func (p Profile) AvatarURL() string { return p.text(FieldAvatarURL) }
+
+// size is how many bytes of JSON others are shown; json.Marshal would escape some
+// characters, and count them sixfold.
+func (p Profile) size() (int, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(p)
+	return buf.Len() - 1, err
+}
 
 func (p Profile) text(field string) string {
 	var text string
@@ -110,11 +121,11 @@ func (s *Service) SetProfileField(ctx context.Context, user, field string, value
 	}
 	return s.changeProfile(ctx, user, func(p Profile) error {
 		p[field] = value
-		text, err := json.Marshal(p)
+		size, err := p.size()
 		if err != nil {
 			return mxerr.BadJSON("The value is not valid JSON.")
 		}
-		if len(text) > maxProfile {
+		if size > maxProfile {
 			return mxerr.New(http.StatusBadRequest, "M_PROFILE_TOO_LARGE", "The profile would have more than %d bytes.", maxProfile)
 		}
 		return nil

@@ -176,3 +176,24 @@ func TestProfileFields(t *testing.T) {
 		t.Errorf("fields of writers at once were lost: %s", p)
 	}
 }
+
+func TestTheSizeOfAProfileIsThatOfItsJSON(t *testing.T) {
+	w := open(t, nil, nil, nil)
+	user := w.register("alice").UserID
+	set := func(n int) error {
+		return w.SetProfileField(w.ctx, user, "org.example.art", json.RawMessage(`"`+strings.Repeat("<", n)+`"`))
+	}
+	rest := len(`{"org.example.art":""}`)
+	if err := set(64<<10 - rest); err != nil {
+		t.Error(err)
+	}
+	wants(t, set(64<<10-rest+1), "M_PROFILE_TOO_LARGE")
+	p, err := w.Profile(w.ctx, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var art string
+	if err := json.Unmarshal(p["org.example.art"], &art); err != nil || len(art) != 64<<10-rest {
+		t.Errorf("the art has %d bytes, %v", len(art), err)
+	}
+}
