@@ -13,6 +13,7 @@ import (
 	"github.com/virga-im/virga/functions/client/creation"
 	"github.com/virga-im/virga/functions/client/devices"
 	"github.com/virga-im/virga/functions/client/directory"
+	"github.com/virga-im/virga/functions/client/discovery"
 	"github.com/virga-im/virga/functions/client/interactive"
 	"github.com/virga-im/virga/functions/client/markers"
 	"github.com/virga-im/virga/functions/client/membership"
@@ -53,6 +54,7 @@ func Routes() []route.Route {
 		directory.Routes,
 		userdirectory.Routes,
 		mutualrooms.Routes,
+		discovery.Routes,
 		profile.Routes,
 		userdata.Routes,
 		presence.Routes,

@@ -1,4 +1,4 @@
-// Package directory maps room aliases to rooms.
+// Package directory maps room aliases to rooms, and lists published rooms.
 //
 // Rows of the rooms table:
 //
@@ -7,10 +7,17 @@
 //
 // and of the server table:
 //
-//	PUBLIC / room         {}               the room is published in the directory
+//	PUBLIC / room         Publication      the room is published; the truth
+//	LISTED / members#room Listing          what the directory shows of it, in order
+//	LISTEDCOUNT / COUNT   {n}              how many are listed
 //
 // The first two are written in one transaction. Losing the second only shortens
-// the list of a room's aliases.
+// the list of a room's aliases. PUBLIC is written by createRoom and by whoever
+// publishes a room; LISTED and the count follow from it and from the room's state,
+// in one transaction with PUBLIC's version, by the worker that fans out the
+// change of the room. They lag as fan-out does, and are made anew by the next
+// change of the room's state. A LISTED row is about 500 bytes, and at most as
+// large as two events.
 package directory
 
 import (
@@ -54,7 +61,7 @@ const listPre = "AL#"
 //
 // https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
 func PublishWrite(room string) store.Write {
-	return store.Put(store.Server, store.Key{Part: "PUBLIC", Sort: room}, store.Attrs{})
+	return store.Put(store.Server, publicKey(room), store.Attrs{})
 }
 
 func listKey(room, alias string) store.Key {

@@ -210,6 +210,9 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 			return "", err
 		}
 	}
+	if c.Public {
+		_ = s.relist(ctx, room) // so that the creator finds it at once; else fan-out does it
+	}
 	return room, nil
 }
 

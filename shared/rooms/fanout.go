@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,11 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !bytes.Equal(fan.Root, head.Root) {
+		if err := s.relist(ctx, room); err != nil {
+			return err
+		}
 	}
 	w := store.Update(store.Server, timeline.FanKey(room)).Set("done", int64(head.Pos)).Set("root", head.Root).
 		If(store.AnyOf(store.Absent("done"), store.Less("done", int64(head.Pos))))

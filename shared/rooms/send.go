@@ -12,6 +12,7 @@ import (
 	"github.com/virga-im/virga/shared/directory"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/shared/userlog"
 )
 
@@ -234,13 +235,9 @@ func (s *Service) RemoveAlias(ctx context.Context, user, alias string) error {
 		return err
 	}
 	if err == nil {
-		state, err := s.Timeline.Views(ctx, a.Room, head.CurrentRoot(), []auth.Key{createKey, levelsKey, memberKey(user)})
-		if err != nil {
+		if may, err = s.maySend(ctx, user, a.Room, head, "m.room.canonical_alias"); err != nil {
 			return err
 		}
-		me := state[memberKey(user)]
-		may = me != nil && me.Content.Membership == "join" &&
-			auth.Levels(head.V(), state).CanSend(user, "m.room.canonical_alias", true)
 	}
 	if a.Creator != user && !may {
 		return mxerr.Forbidden("You may not delete the alias %s; its creator and moderators of its room may.", alias)
@@ -252,6 +249,17 @@ func (s *Service) RemoveAlias(ctx context.Context, user, alias string) error {
 		return nil
 	}
 	return s.dropCanonical(ctx, user, a)
+}
+
+// maySend reports whether a user is in a room that stands at head, with the level
+// for state of a type.
+func (s *Service) maySend(ctx context.Context, user, room string, head *timeline.Head, typ string) (bool, error) {
+	state, err := s.Timeline.Views(ctx, room, head.CurrentRoot(), []auth.Key{createKey, levelsKey, memberKey(user)})
+	if err != nil {
+		return false, err
+	}
+	me := state[memberKey(user)]
+	return me != nil && me.Content.Membership == "join" && auth.Levels(head.V(), state).CanSend(user, typ, true), nil
 }
 
 // dropCanonical takes an alias out of the room's m.room.canonical_alias.

@@ -384,6 +384,24 @@ func (w *world) checkAliases(rooms map[string]*seen) {
 			w.t.Errorf("the room %s is published and not there", it.Key.Sort)
 		}
 	}
+	var shown, listed []string
+	for _, it := range w.rows(store.Server, "PUBLIC") {
+		if at := it.Str("at"); at != "" {
+			shown = append(shown, at)
+		}
+	}
+	for _, it := range w.rows(store.Server, "LISTED") {
+		listed = append(listed, it.Key.Sort)
+	}
+	slices.Sort(shown)
+	if !slices.Equal(shown, listed) {
+		w.t.Errorf("the directory lists %v, and publications say %v", listed, shown)
+	}
+	for _, it := range w.rows(store.Server, "LISTEDCOUNT") {
+		if it.Int("n") != int64(len(listed)) {
+			w.t.Errorf("%d rooms are listed and %d counted", len(listed), it.Int("n"))
+		}
+	}
 }
 
 // checkTxns checks that a client transaction made one event and remembers it.
