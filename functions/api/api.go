@@ -28,6 +28,7 @@ import (
 	"github.com/virga-im/virga/functions/client/reporting"
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
+	"github.com/virga-im/virga/functions/client/summary"
 	"github.com/virga-im/virga/functions/client/thirdparty"
 	"github.com/virga-im/virga/functions/client/threads"
 	"github.com/virga-im/virga/functions/client/userdata"
@@ -54,6 +55,7 @@ func Routes() []route.Route {
 		directory.Routes,
 		userdirectory.Routes,
 		mutualrooms.Routes,
+		summary.Routes,
 		discovery.Routes,
 		profile.Routes,
 		userdata.Routes,
