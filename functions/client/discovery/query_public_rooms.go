@@ -13,12 +13,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms
 var queryPublicRooms = route.Route{
-	Name:    "queryPublicRooms",
-	Pattern: "POST /_matrix/client/v3/publicRooms",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    directory.Lists,
-	Handler: route.Handle(home.Directory, serveQueryPublicRooms),
+	Name:     "queryPublicRooms",
+	Pattern:  "POST /_matrix/client/v3/publicRooms",
+	Also:     route.R0,
+	Limit:    route.LimitRequest,
+	Standing: route.SuspendedToo,
+	Uses:     directory.Lists,
+	Handler:  route.Handle(home.Directory, serveQueryPublicRooms),
 }
 
 type queryPublicRoomsRequest struct {

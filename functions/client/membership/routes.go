@@ -16,6 +16,7 @@ var Routes = []route.Route{
 	inviteUser,
 	joinRoomByID,
 	joinRoom,
+	knockRoom,
 	forgetRoom,
 	leaveRoom,
 	kick,
