@@ -12,6 +12,7 @@ var Routes = []route.Route{
 	sync,
 	getEventContext,
 	getOneRoomEvent,
+	getEventByTimestamp,
 	getRoomStateWithKey,
 	getRoomState,
 	getMembersByRoom,
