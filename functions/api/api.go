@@ -28,6 +28,7 @@ import (
 	"github.com/virga-im/virga/functions/client/reporting"
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
+	"github.com/virga-im/virga/functions/client/spaces"
 	"github.com/virga-im/virga/functions/client/summary"
 	"github.com/virga-im/virga/functions/client/thirdparty"
 	"github.com/virga-im/virga/functions/client/threads"
@@ -55,6 +56,7 @@ func Routes() []route.Route {
 		directory.Routes,
 		userdirectory.Routes,
 		mutualrooms.Routes,
+		spaces.Routes,
 		summary.Routes,
 		discovery.Routes,
 		profile.Routes,

@@ -23,7 +23,9 @@ func (c ChangeStream) String() string { return c.Table.Name + " changes" }
 // shared/userlog, transaction ids, the index of rooms and sweeps in shared/rooms,
 // deliveries in shared/timeline/pull.go, accounts, devices, sessions and secrets
 // in shared/accounts, the signing key in shared/federation, reports in
-// shared/moderation. Partition keys begin with a prefix of their kind (R#, U#,
+// shared/moderation, walks through spaces in shared/timeline/hierarchy.go, what is
+// published in shared/directory, receipts in shared/timeline/receipts.go, pushers
+// in shared/push. Partition keys begin with a prefix of their kind (R#, U#,
 // TXN#, EV#, …), so that no two kinds collide.
 var (
 	// Rooms holds the order, bodies, state and chunks of rooms, and aliases.
