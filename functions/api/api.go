@@ -32,6 +32,7 @@ import (
 	"github.com/virga-im/virga/functions/client/summary"
 	"github.com/virga-im/virga/functions/client/thirdparty"
 	"github.com/virga-im/virga/functions/client/threads"
+	"github.com/virga-im/virga/functions/client/upgrades"
 	"github.com/virga-im/virga/functions/client/userdata"
 	"github.com/virga-im/virga/functions/client/userdirectory"
 	federationopenid "github.com/virga-im/virga/functions/federation/openid"
@@ -56,6 +57,7 @@ func Routes() []route.Route {
 		directory.Routes,
 		userdirectory.Routes,
 		mutualrooms.Routes,
+		upgrades.Routes,
 		spaces.Routes,
 		summary.Routes,
 		discovery.Routes,

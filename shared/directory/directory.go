@@ -146,3 +146,17 @@ func (s *Service) Remove(ctx context.Context, a Alias) error {
 	}
 	return nil
 }
+
+// Move makes an alias of a room one of another. If it points elsewhere by now,
+// nothing happens.
+func (s *Service) Move(ctx context.Context, alias, from, to string) error {
+	err := s.DB.Transact(ctx,
+		store.Update(store.Rooms, aliasKey(alias)).Set("room", to).If(store.Equal("room", from)),
+		store.Delete(store.Rooms, listKey(from, alias)),
+		store.Put(store.Rooms, listKey(to, alias), store.Attrs{}),
+	)
+	if err != nil && store.Failed(err) == nil {
+		return fmt.Errorf("move alias %s: %w", alias, err)
+	}
+	return nil
+}

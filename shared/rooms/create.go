@@ -40,6 +40,12 @@ type Creation struct {
 	Content       map[string]json.RawMessage
 	InitialState  []StateEvent
 	PowerOverride map[string]json.RawMessage
+
+	// claim goes in the transaction that opens the room, with the attributes that
+	// claimed makes of the room's id; if its condition fails the room is given up,
+	// with errClaimed.
+	claim   *store.Write
+	claimed func(room string) store.Attrs
 }
 
 // StateEvent is a state event of initial_state.
@@ -137,6 +143,9 @@ func (s *Service) Create(ctx context.Context, c Creation) (string, error) {
 // user makes within a millisecond would start with the same event.
 var errTwin = errors.New("a room with the same create event")
 
+// errClaimed means that somebody else was first with what the room was made for.
+var errClaimed = errors.New("claimed by another room")
+
 func (s *Service) create(ctx context.Context, c Creation, alias string, drafts []Draft) (string, error) {
 	room := ""
 	if v, _ := roomversion.Get(c.Version); !v.HashRoomIDs {
@@ -176,7 +185,7 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 				return "", fmt.Errorf("mark creation of %s: %w", room, err)
 			}
 		}
-		aliasAt := -1
+		aliasAt, claimAt := -1, -1
 		if last {
 			b.cursors = held
 			b.writes = append(b.writes, indexWrite(room, s.Clock.Now()))
@@ -187,6 +196,12 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 			if c.Public {
 				b.writes = append(b.writes, directory.PublishWrite(room))
 			}
+			if c.claim != nil {
+				claimAt = len(b.writes) + 1
+				claim := *c.claim
+				claim.Attrs = c.claimed(room)
+				b.writes = append(b.writes, claim)
+			}
 			if alias != "" {
 				aliasAt = len(b.writes) + 1
 				b.writes = append(b.writes, directory.NewWrites(directory.Alias{Alias: alias, Room: room, Creator: c.Creator})...)
@@ -195,6 +210,12 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 		if err := b.commitPatiently(ctx); err != nil {
 			if f := store.Failed(err); f != nil && first && f.Failed[0].Exists() {
 				return "", errTwin
+			}
+			if f := store.Failed(err); f != nil && claimAt > 0 {
+				if _, failed := f.Failed[claimAt]; failed {
+					_ = s.abandon(ctx, room) // else the sweeper does it
+					return "", errClaimed
+				}
 			}
 			if f := store.Failed(err); f != nil && aliasAt > 0 && f.Failed[aliasAt].Exists() {
 				_ = s.abandon(ctx, room)

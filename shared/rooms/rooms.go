@@ -17,6 +17,8 @@
 //     ones cost another mark.
 //   - server: SWEEP#name / PLACE {shard, after, v}: how far a sweep is in the
 //     index. If it is lost or rolled back, some rooms are swept again.
+//   - rooms: R#room / UPGRADE {to, by, rv, cr}: the last upgrade of the room, see
+//     replacement.
 //   - server: CREATING / room {at}: a room whose creation takes several
 //     transactions, until the last one. The sweeper ends those that stay.
 //
