@@ -198,6 +198,7 @@ func (w *world) checkRoom(room string) *seen {
 		case "RD":
 			redactions[rest] = it
 		case "AL": // see checkAliases
+		case "UPGRADE":
 		default:
 			fail("a row of no known kind: %s", it.Key)
 		}
