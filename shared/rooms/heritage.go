@@ -84,7 +84,7 @@ func (s *Service) heritage(ctx context.Context, room string, head *timeline.Head
 		}
 	}
 	if kind, _ := canonicaljson.String(canonicaljson.Get(old[typeCreate], "type")); kind == "m.space" {
-		children, err := s.Timeline.SpaceChildren(ctx, room, head)
+		children, err := s.Timeline.SpaceChildren(ctx, room, head, false)
 		if err != nil {
 			return nil, err
 		}

@@ -19,13 +19,9 @@ const (
 	maxOrder = 50
 )
 
-// SpaceChildren returns the children of a space that stands at head, in their order.
-func (s *Service) SpaceChildren(ctx context.Context, room string, head *Head) ([]Child, error) {
-	return s.children(ctx, room, head, false)
-}
-
-// children returns the children of a space in their order.
-func (s *Service) children(ctx context.Context, room string, head *Head, suggested bool) ([]Child, error) {
+// SpaceChildren returns the children of a space that stands at head, in their
+// order; with suggested, those alone that are suggested.
+func (s *Service) SpaceChildren(ctx context.Context, room string, head *Head, suggested bool) ([]Child, error) {
 	rows, err := s.childEvents(ctx, room, head)
 	if err != nil {
 		return nil, err

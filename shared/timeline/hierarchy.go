@@ -194,7 +194,7 @@ func (s *Service) spaceRoom(ctx context.Context, user, room string, suggested bo
 	}
 	r := &SpaceRoom{Outside: *o, Children: []Child{}}
 	if o.RoomType == "m.space" {
-		r.Children, err = s.children(ctx, room, head, suggested)
+		r.Children, err = s.SpaceChildren(ctx, room, head, suggested)
 	}
 	return r, err
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/virga-im/virga/events/id"
 	"github.com/virga-im/virga/shared/home"
-	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
 )
@@ -36,16 +34,9 @@ func serveJoinRoom(ctx context.Context, s *rooms.Service, c route.Caller, req *j
 	if err := mayJoinBy3PID(req.ThirdPartySigned); err != nil {
 		return nil, err
 	}
-	room := req.RoomIDOrAlias
-	switch {
-	case id.ValidAlias(room):
-		found, err := s.Directory.Lookup(ctx, room)
-		if err != nil {
-			return nil, err
-		}
-		room = found.Room
-	case !id.ValidRoom(room):
-		return nil, mxerr.InvalidParam("%q is neither a room id nor a room alias.", room)
+	room, err := s.Resolve(ctx, req.RoomIDOrAlias)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.Join(ctx, c.UserID, room, req.Reason); err != nil {
 		return nil, err
