@@ -67,7 +67,7 @@ const fanRow = "the fan-out moves its FAN# row"
 var acts = []act{
 	{
 		name: "register", route: "register", password: true,
-		limit: limit{1, 8, 0},
+		limit: limit{1, 10, 0},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			return timed(func(int) error { _, err := s.register(); return err }), nil
 		},
@@ -119,7 +119,7 @@ var acts = []act{
 	},
 	{
 		name: "join as 2nd member", route: "joinRoomById", budget: stateBudget(2),
-		limit: limit{9.5, 26, 10},
+		limit: limit{9.5, 26, 11},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(1, n)
 			if err != nil {
