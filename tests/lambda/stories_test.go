@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/route"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/tests/scripts"
@@ -78,8 +80,9 @@ func (o *onDynamoDB) Restart(bool) {
 	}
 	stream := &writes{DB: aws.NewDB(o.at)}
 	waits := aws.HoldInLambda(clock.System{})
+	later := new(tasks)
 	server, err := home.New(home.Options{
-		Config: cfg, DB: stream, Queues: aws.NewSender(o.at), Blobs: aws.NewBlobs(o.at), Wake: waits,
+		Config: cfg, DB: stream, Queues: later, Blobs: aws.NewBlobs(o.at), Wake: waits,
 		Clock: clock.System{}, Operations: api.Operations(api.Routes()),
 	})
 	if err != nil {
@@ -103,14 +106,47 @@ func (o *onDynamoDB) Restart(bool) {
 		routes.ServeHTTP(w, r)
 		// The server's own stream is quadratic in what was written; what was
 		// written is known here as well.
+		ctx := context.WithoutCancel(r.Context())
 		for _, worker := range api.Workers() {
-			if on, ok := worker.On.(store.ChangeStream); ok {
-				if err := rt.RunChanges(context.WithoutCancel(r.Context()), worker, stream.take(on.Table)); err != nil {
-					o.t.Errorf("worker %s: %v", worker.Name, err)
+			var err error
+			switch on := worker.On.(type) {
+			case store.ChangeStream:
+				err = rt.RunChanges(ctx, worker, stream.take(on.Table))
+			case *queue.Queue:
+				for _, m := range later.take(on) {
+					err = errors.Join(err, rt.RunMessage(ctx, worker, m))
 				}
+			}
+			if err != nil {
+				o.t.Errorf("worker %s: %v", worker.Name, err)
 			}
 		}
 	})
+}
+
+// tasks are the queues. What is put off is done after the request.
+type tasks struct {
+	mu   sync.Mutex
+	sent map[*queue.Queue][]queue.Message
+}
+
+// Send implements queue.Sender.
+func (q *tasks) Send(_ context.Context, to *queue.Queue, m queue.Message) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.sent == nil {
+		q.sent = map[*queue.Queue][]queue.Message{}
+	}
+	q.sent[to] = append(q.sent[to], m)
+	return nil
+}
+
+func (q *tasks) take(from *queue.Queue) []queue.Message {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	sent := q.sent[from]
+	delete(q.sent, from)
+	return sent
 }
 
 // writes remembers which items were written.
