@@ -16,7 +16,7 @@ import (
 var getWhoIs = route.Route{
 	Name:    "getWhoIs",
 	Pattern: "GET /_matrix/client/v3/admin/whois/{userId}",
-	Also:    route.R0.And("/_synapse/admin/v1/whois/{userId}"),
+	Also:    route.R0,
 	Limit:   route.LimitRequest,
 	Uses:    accounts.ReadsDevices,
 	Handler: route.Handle(home.Accounts, serveGetWhoIs),
