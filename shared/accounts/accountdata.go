@@ -2,9 +2,11 @@ package accounts
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/virga-im/virga/shared/mxerr"
@@ -92,6 +94,47 @@ func (s *Service) AccountDataItem(ctx context.Context, user, room, typ string) (
 	return row.public(), err
 }
 
+// AccountDataItems returns the contents of those of the types of global account
+// data that there are.
+func (s *Service) AccountDataItems(ctx context.Context, user string, types ...string) (map[string]json.RawMessage, error) {
+	refs := make([]store.Ref, len(types))
+	for i, typ := range types {
+		refs[i] = store.Ref{Table: store.Users, Key: accountDataKey(user, "", typ)}
+	}
+	items, err := store.GetAll(ctx, s.opt.DB, refs, store.Consistent)
+	if err != nil {
+		return nil, fmt.Errorf("read account data of %s: %w", user, err)
+	}
+	content := make(map[string]json.RawMessage, len(items))
+	for _, it := range items {
+		var row accountDataRow
+		if err := store.Decode(it, &row); err != nil {
+			return nil, err
+		}
+		content[row.Type] = json.RawMessage(row.Content)
+	}
+	return content, nil
+}
+
+// IgnoredUsersType is the type of account data that lists whom a user ignores.
+const IgnoredUsersType = "m.ignored_user_list"
+
+// IgnoredUsers returns the users whom the content of m.ignored_user_list ignores.
+// A client may write anything there; what is no list is an empty one.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
+func IgnoredUsers(content json.RawMessage) map[string]json.RawMessage {
+	var list struct {
+		Users map[string]json.RawMessage `json:"ignored_users"`
+	}
+	_ = json.Unmarshal(content, &list)
+	return list.Users
+}
+
+// decidesPush are the types of global account data that decide what notifies the
+// user.
+var decidesPush = []string{"m.push_rules", IgnoredUsersType}
+
 func (s *Service) accountDataRow(ctx context.Context, user, room, typ string) (row accountDataRow, ok bool, err error) {
 	if !validAccountDataType(typ) {
 		return row, false, nil
@@ -145,6 +188,9 @@ func (s *Service) updateAccountData(ctx context.Context, user, room, typ string,
 	ws := []store.Write{store.Put(store.Users, accountDataKey(user, room, typ), store.Encode(row)).If(unchanged)}
 	if more := int64(row.size() - was); more != 0 {
 		ws = append(ws, addAccountData(user, more))
+	}
+	if room == "" && slices.Contains(decidesPush, typ) {
+		ws = append(ws, userlog.SettingsChanged(user, int64(binary.BigEndian.Uint64(row.Version)|1)))
 	}
 	err = s.opt.DB.Transact(ctx, ws...)
 	if f := store.Failed(err); f != nil {

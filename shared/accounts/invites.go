@@ -3,11 +3,9 @@ package accounts
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/virga-im/virga/events/id"
-	"github.com/virga-im/virga/shared/store"
 )
 
 // InviteDecision is what becomes of an invite.
@@ -26,7 +24,6 @@ const (
 // The account data that decide. The last two are spellings and rules of before
 // Matrix 1.18, which clients still write.
 const (
-	ignoredUsersType    = "m.ignored_user_list"
 	inviteConfigType    = "m.invite_permission_config"
 	oldInviteConfigType = "org.matrix.msc4380.invite_permission_config"
 	inviteRulesType     = "org.matrix.msc4155.invite_permission_config"
@@ -55,28 +52,11 @@ type inviteRules struct {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#invite-permission
 func (s *Service) InviteRules(ctx context.Context, user string) (*InviteRules, error) {
-	var refs []store.Ref
-	for _, typ := range []string{ignoredUsersType, inviteConfigType, oldInviteConfigType, inviteRulesType} {
-		refs = append(refs, store.Ref{Table: store.Users, Key: accountDataKey(user, "", typ)})
-	}
-	items, err := store.GetAll(ctx, s.opt.DB, refs, store.Consistent)
+	content, err := s.AccountDataItems(ctx, user, IgnoredUsersType, inviteConfigType, oldInviteConfigType, inviteRulesType)
 	if err != nil {
-		return nil, fmt.Errorf("read whose invites %s wants: %w", user, err)
+		return nil, err
 	}
-	content := map[string]json.RawMessage{}
-	for _, it := range items {
-		var row accountDataRow
-		if err := store.Decode(it, &row); err != nil {
-			return nil, err
-		}
-		content[row.Type] = json.RawMessage(row.Content)
-	}
-	r := new(InviteRules)
-	var list struct {
-		Users map[string]json.RawMessage `json:"ignored_users"`
-	}
-	_ = json.Unmarshal(content[ignoredUsersType], &list) // a client may write anything there
-	r.ignored = list.Users
+	r := &InviteRules{ignored: IgnoredUsers(content[IgnoredUsersType])}
 	config, ok := content[inviteConfigType]
 	if !ok {
 		config = content[oldInviteConfigType]

@@ -65,11 +65,7 @@ func (c *condition) holds(e *Event, displayName string, steps *int) bool {
 		n := int64(e.facts.Members)
 		return c.low <= n && n <= c.high
 	case opMayNotify:
-		level, ok := e.facts.Notifications[c.text]
-		if !ok {
-			level = defaultNotification
-		}
-		return e.facts.SenderLevel >= level
+		return e.mayNotify(c.text)
 	case opRoom:
 		return e.facts.RoomID == c.text
 	case opSender:

@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
-// Event is an event as rules look at it, prepared once for all users. It is
-// read-only afterwards.
+// Event is an event as rules look at it, prepared once for all users, who may look
+// at the same time.
 type Event struct {
 	sender     string
 	body       *value
 	properties map[string]*value
 	facts      Facts
+	loaded     sync.Once
 }
 
 // Facts are what rules ask about an event that is not in it.
@@ -29,6 +31,8 @@ type Facts struct {
 	// Notifications are the levels that m.room.power_levels asks for to trigger a
 	// kind of notification.
 	Notifications map[string]int64
+	// Load, if not nil, fills in the two when a rule asks for them, which few do.
+	Load func(*Facts)
 }
 
 // defaultNotification is the level for what Notifications does not name.
@@ -53,6 +57,21 @@ func NewEvent(text []byte, facts Facts) (*Event, error) {
 		e.body = b
 	}
 	return e, nil
+}
+
+// mayNotify reports whether the sender's level is enough for the kind of
+// notification.
+func (e *Event) mayNotify(kind string) bool {
+	e.loaded.Do(func() {
+		if e.facts.Load != nil {
+			e.facts.Load(&e.facts)
+		}
+	})
+	level, ok := e.facts.Notifications[kind]
+	if !ok {
+		level = defaultNotification
+	}
+	return e.facts.SenderLevel >= level
 }
 
 // Sender is who sent the event.

@@ -65,7 +65,8 @@ func (b *batch) accept(ctx context.Context, a accepted) error {
 		}
 	}
 	b.place(a, row, timeline.IndexRow{Room: b.room, Pos: pos, Before: a.before[:], After: after[:], View: a.view.Encode()})
-	b.sent = append(b.sent, Sent{e.ID, pos})
+	row.Pos = pos
+	b.sent = append(b.sent, Sent{ID: e.ID, Pos: pos, row: &row})
 	b.placed[e.ID] = pos
 	if e.Type == typeRedaction && !e.IsState() && e.Redacts != "" {
 		return b.redact(ctx, redaction{e, a.before, pos})

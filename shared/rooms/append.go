@@ -38,6 +38,8 @@ func txnKey(room string, d *Draft) store.Key {
 type Sent struct {
 	ID  string
 	Pos timeline.Pos
+
+	row *timeline.EventRow // nil if it was there already
 }
 
 // append adds the events that build makes to the room, in one transaction, and
@@ -61,16 +63,20 @@ func (s *Service) append(ctx context.Context, room, actor string, build func(con
 		return nil, nil
 	}
 	last := sent[len(sent)-1].Pos
+	unread := s.Timeline.Unread(room)
+	if len(sent) == 1 {
+		unread.With(sent[0].row)
+	}
 	for user, pos := range concerns {
 		if user == actor {
 			continue
 		}
-		if err := s.Log.Moved(ctx, user, room, pos); err != nil {
+		if err := s.Log.Moved(ctx, user, room, pos, unread); err != nil {
 			return nil, err
 		}
 	}
 	if s.isLocal(actor) {
-		if err := s.Log.Moved(ctx, actor, room, last); err != nil {
+		if err := s.Log.Moved(ctx, actor, room, last, unread); err != nil {
 			return nil, err
 		}
 	}
@@ -146,7 +152,7 @@ func busy(err error) bool {
 	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrThrottled)
 }
 
-func sentBefore(it store.Item) Sent { return Sent{it.Str("id"), timeline.Pos(it.Int("pos"))} }
+func sentBefore(it store.Item) Sent { return Sent{ID: it.Str("id"), Pos: timeline.Pos(it.Int("pos"))} }
 
 // repeated returns the event of a client transaction that was done before. A
 // repeated request must be answered as the first one was, even if the user may
@@ -289,7 +295,7 @@ func (s *Service) Send(ctx context.Context, room string, d Draft) (Sent, error) 
 	}
 	sent, err := s.sendTogether(ctx, room, d)
 	if err == nil && s.isLocal(d.Sender) {
-		err = s.Log.Moved(ctx, d.Sender, room, sent.Pos)
+		err = s.Log.Moved(ctx, d.Sender, room, sent.Pos, s.Timeline.Unread(room).With(sent.row))
 	}
 	if err != nil {
 		return Sent{}, hide(err, room)

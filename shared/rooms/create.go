@@ -227,7 +227,7 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 		head = &next
 	}
 	for user := range concerns {
-		if err := s.Log.Moved(ctx, user, room, head.Pos); err != nil {
+		if err := s.Log.Moved(ctx, user, room, head.Pos, s.Timeline.Unread(room)); err != nil {
 			return "", err
 		}
 	}

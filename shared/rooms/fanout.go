@@ -131,14 +131,15 @@ func (s *Service) ownChanges(ctx context.Context, room string, fan timeline.Fan,
 // members lists the local users who are in the room.
 func (s *Service) members(ctx context.Context, room string, head *timeline.Head) ([]string, error) {
 	rows, err := s.Timeline.Members(ctx, room, head, timeline.Local, "join")
-	if err != nil {
-		return nil, err
-	}
-	users := make([]string, len(rows))
-	for i, m := range rows {
+	return usersOf(rows), err
+}
+
+func usersOf(members []timeline.StateRow) []string {
+	users := make([]string, len(members))
+	for i, m := range members {
 		users[i] = m.StateKey
 	}
-	return users, nil
+	return users
 }
 
 // tellPushed writes to the logs of the active members. The others learn of it
@@ -149,11 +150,11 @@ func (s *Service) members(ctx context.Context, room string, head *timeline.Head)
 // a change of regime as the room grows; worth it once rooms of hundreds, most of
 // them dormant, are common.)
 func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan, own map[string]string, head *timeline.Head) error {
-	users, err := s.members(ctx, room, head)
+	members, err := s.Timeline.Members(ctx, room, head, timeline.Local, "join")
 	if err != nil {
 		return err
 	}
-	active, err := s.Log.Active(ctx, users)
+	active, err := s.Log.Active(ctx, usersOf(members))
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan,
 	for _, user := range active {
 		audience[user] = head.Pos
 	}
-	if err := s.Log.MovedAll(ctx, room, audience); err != nil {
+	if err := s.moved(ctx, room, audience, s.Timeline.Unread(room).Knows(head, members)); err != nil {
 		return err
 	}
 	if fan.State == timeline.StateGoing || len(active) > s.PullAbove {
@@ -189,11 +190,16 @@ func (s *Service) tellPulled(ctx context.Context, room string, own map[string]st
 			joined = append(joined, user)
 		}
 	}
-	if err := s.Log.MovedAll(ctx, room, audience); err != nil {
+	if err := s.moved(ctx, room, audience, s.Timeline.Unread(room)); err != nil {
 		return err
 	}
 	if err := s.Log.Pull(ctx, room, joined); err != nil {
 		return err
 	}
 	return s.Log.Waker.Wake(ctx, userlog.RoomWakeKey(room))
+}
+
+// moved writes to the logs of users, with what notifies them.
+func (s *Service) moved(ctx context.Context, room string, audience map[string]timeline.Pos, unread *timeline.Unread) error {
+	return s.Log.MovedAll(ctx, room, audience, unread)
 }

@@ -35,5 +35,5 @@ func (s *Service) Knock(ctx context.Context, user, room, reason string) error {
 		return err
 	}
 	// It was done before, perhaps by a request that died before it told the log.
-	return s.Log.Moved(ctx, user, room, 0)
+	return s.Log.Moved(ctx, user, room, 0, s.Timeline.Unread(room))
 }

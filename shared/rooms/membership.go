@@ -71,7 +71,7 @@ func (s *Service) change(ctx context.Context, room, membership string, m Members
 		return hide(err, room)
 	}
 	// It was done before, perhaps by a request that died before it told the log.
-	return s.Log.Moved(ctx, m.Target, room, 0)
+	return s.Log.Moved(ctx, m.Target, room, 0, s.Timeline.Unread(room))
 }
 
 // Join lets a user join a room. To join where one is already does nothing.
@@ -99,7 +99,7 @@ func (s *Service) Join(ctx context.Context, user, room, reason string) error {
 		return err
 	}
 	// Already joined, perhaps by a request that died before it told the log.
-	return s.Log.Moved(ctx, user, room, 0)
+	return s.Log.Moved(ctx, user, room, 0, s.Timeline.Unread(room))
 }
 
 // Invite invites a user.

@@ -71,9 +71,14 @@ func (s *Service) SetReceipts(ctx context.Context, user, room string, list []Rec
 		if r.Thread == "" {
 			continue
 		}
-		if ok, err := s.inThread(ctx, room, rows[r.EventID], r.Thread); err != nil {
+		if r.Thread == r.EventID {
+			continue // the root begins its thread
+		}
+		thread, err := s.Timeline.ThreadOf(ctx, room, rows[r.EventID])
+		if err != nil {
 			return err
-		} else if !ok {
+		}
+		if thread != r.Thread {
 			return mxerr.InvalidParam("The event %s is not in the thread %s.", r.EventID, r.Thread)
 		}
 	}
@@ -115,6 +120,9 @@ func (s *Service) setReceipt(ctx context.Context, user, room string, r Receipt, 
 		if err := s.tellReceipt(ctx, room, timeline.Receipts{User: user, Thread: r.Thread, EventID: r.EventID, Pos: pos, TS: now}); err != nil {
 			return err
 		}
+	}
+	if err := s.Timeline.Read(ctx, user, room, r.Thread, pos); err != nil {
+		return err
 	}
 	_, err = s.Log.Append(ctx, user, userlog.Entry{Kind: userlog.KindReceipt, Room: room, Type: r.Thread})
 	return err

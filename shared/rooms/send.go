@@ -53,7 +53,7 @@ func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, err
 		return sent[0], nil
 	}
 	// Said before, perhaps by a request that died before it told the log.
-	return *same, s.Log.Moved(ctx, d.Sender, room, same.Pos)
+	return *same, s.Log.Moved(ctx, d.Sender, room, same.Pos, s.Timeline.Unread(room))
 }
 
 // said returns the event of the current state that has the sender and the content
@@ -71,7 +71,7 @@ func (b *batch) said(ctx context.Context, d Draft) (*Sent, error) {
 	if err != nil || e.Sender != d.Sender || !bytes.Equal(content, e.Content) {
 		return nil, nil // an error is add's to tell
 	}
-	return &Sent{e.ID, rows[0].Pos}, nil
+	return &Sent{ID: e.ID, Pos: rows[0].Pos}, nil
 }
 
 type canonicalAlias struct {

@@ -56,7 +56,7 @@ func (s *Service) catchUp(ctx context.Context, user string, h userlog.Head) erro
 	}
 	return parallel(ctx, joined, func(ctx context.Context, c userlog.Cursor) error {
 		if head := heads[c.Room]; head > c.To || behind[c.Room] {
-			return s.Log.CatchUp(ctx, user, c.Room, head)
+			return s.Log.CatchUp(ctx, user, c.Room, head, s.Unread(c.Room))
 		}
 		return nil
 	})

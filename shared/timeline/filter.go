@@ -58,6 +58,9 @@ type RoomEventFilter struct {
 	NotRooms        []string `json:"not_rooms"`
 	ContainsURL     *bool    `json:"contains_url"`
 	LazyLoadMembers bool     `json:"lazy_load_members"`
+	// UnreadThreads asks for the counts of threads apart from those of the main
+	// timeline.
+	UnreadThreads bool `json:"unread_thread_notifications"`
 }
 
 const (

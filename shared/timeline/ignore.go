@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/virga-im/virga/shared/accounts"
-	"github.com/virga-im/virga/shared/mxerr"
 )
 
 // ignores is whom a user ignores. It is read when it matters for the first time.
@@ -29,18 +28,8 @@ func (i *ignores) has(ctx context.Context, user string) (bool, error) {
 // any reports whether the user ignores anybody.
 func (i *ignores) any(ctx context.Context) (bool, error) {
 	i.once.Do(func() {
-		data, err := i.s.Accounts.AccountDataItem(ctx, i.user, "", "m.ignored_user_list")
-		if mxerr.Is(err, "M_NOT_FOUND") {
-			return
-		}
-		if i.err = err; err != nil {
-			return
-		}
-		var list struct {
-			Users map[string]json.RawMessage `json:"ignored_users"`
-		}
-		_ = json.Unmarshal(data.Content, &list) // a client may write anything there
-		i.users = list.Users
+		content, err := i.s.Accounts.AccountDataItems(ctx, i.user, accounts.IgnoredUsersType)
+		i.users, i.err = accounts.IgnoredUsers(content[accounts.IgnoredUsersType]), err
 	})
 	return len(i.users) > 0, i.err
 }

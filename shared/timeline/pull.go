@@ -111,7 +111,7 @@ func (s *Service) pull(ctx context.Context, user string, h userlog.Head, tidy bo
 		if heads[c.Room] <= c.To && !behind[c.Room] {
 			return nil
 		}
-		return s.Log.CatchUp(ctx, user, c.Room, heads[c.Room])
+		return s.Log.CatchUp(ctx, user, c.Room, heads[c.Room], s.Unread(c.Room))
 	})
 	if err != nil {
 		return false, err

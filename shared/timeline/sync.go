@@ -68,6 +68,9 @@ type SyncRoom struct {
 	Ephemeral           *Events       `json:"ephemeral,omitempty"`
 	AccountData         *Events       `json:"account_data,omitempty"`
 	UnreadNotifications *UnreadCounts `json:"unread_notifications,omitempty"`
+	// UnreadThreads are those of threads, by the id of the root, if the filter wants
+	// them apart.
+	UnreadThreads map[string]UnreadCounts `json:"unread_thread_notifications,omitempty"`
 }
 
 // TimelineBatch is a part of a room's timeline.
@@ -92,8 +95,7 @@ type Events struct {
 	Events []json.RawMessage `json:"events"`
 }
 
-// UnreadCounts are the counts of notifications. Push rules are not evaluated
-// yet, so there are none.
+// UnreadCounts are the counts of notifications.
 type UnreadCounts struct {
 	Highlight    int `json:"highlight_count"`
 	Notification int `json:"notification_count"`

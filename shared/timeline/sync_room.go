@@ -52,8 +52,11 @@ func (y *syncing) onlyData(ctx context.Context, t *task) error {
 		if room.Ephemeral, err = y.receipts(ctx, t); err != nil {
 			return err
 		}
+		if len(t.own) > 0 {
+			room.unread(t.cursor.Unread, y.filter)
+		}
 	}
-	if room.empty() {
+	if room.empty() && room.UnreadNotifications == nil {
 		return nil
 	}
 	switch t.cursor.Membership {
@@ -106,12 +109,32 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 	if room.Ephemeral, err = y.receipts(ctx, t); err != nil {
 		return err
 	}
-	room.UnreadNotifications = &UnreadCounts{}
+	room.unread(t.cursor.Unread, y.filter)
 	if !k.nothing && room.empty() {
 		return nil
 	}
 	put(y, &y.rooms.Join, t.room, room)
 	return nil
+}
+
+// unread adds the counts of what the user has not read, also where there is
+// nothing: it is news to a client that knew of something.
+func (r *SyncRoom) unread(sum userlog.Unread, f *Filter) {
+	show := func(c userlog.Counts) UnreadCounts { return UnreadCounts{Highlight: c.Highlight, Notification: c.Notify} }
+	all := show(sum.Total())
+	r.UnreadNotifications = &all
+	if !f.Room.Timeline.UnreadThreads {
+		return
+	}
+	all = show(sum.Of(MainThread).Counts)
+	for _, t := range sum.Threads {
+		if t.Thread != MainThread {
+			if r.UnreadThreads == nil {
+				r.UnreadThreads = map[string]UnreadCounts{}
+			}
+			r.UnreadThreads[t.Thread] = show(t.Counts)
+		}
+	}
 }
 
 // empty reports whether the room has nothing to tell.

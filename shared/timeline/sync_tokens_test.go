@@ -209,7 +209,7 @@ func TestTimelineEndsAtAGap(t *testing.T) {
 	s.append(room, like, segment+1<<31-2, "backfilled 1")
 	s.append(room, like, segment+1<<31+1, "live 1")
 	s.append(room, like, segment+1<<31+2, "live 2")
-	s.ok(s.log.Moved(s.ctx, alice, room, segment+1<<31+2))
+	s.ok(s.log.Moved(s.ctx, alice, room, segment+1<<31+2, nil))
 	r := s.sync(alice, since, "").Rooms.Join[room]
 	s.same("timeline", s.bodies(r.Timeline.Events), []string{"live 1", "live 2"})
 	if !r.Timeline.Limited || len(r.State.Events) != 0 {

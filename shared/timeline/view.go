@@ -258,7 +258,11 @@ func badToken(param string, err error) error {
 	return mxerr.InvalidParam("%q holds no token of this server; start without it.", param)
 }
 
-const typeMember = "m.room.member"
+const (
+	typeMember    = "m.room.member"
+	typeLevels    = "m.room.power_levels"
+	typeRedaction = "m.room.redaction"
+)
 
 func memberKeys(users ...string) []auth.Key {
 	keys := make([]auth.Key, len(users))

@@ -153,6 +153,7 @@ func (s *Service) Behind(ctx context.Context, user string, h Head, cursors []Cur
 }
 
 // Active returns those of the users who are active, as of a time after the call.
+// Whoever has a pusher counts as active: the log is what pushers send.
 func (s *Service) Active(ctx context.Context, users []string) ([]string, error) {
 	now := s.Clock.Now()
 	active := make([]string, 0, len(users))
@@ -170,6 +171,9 @@ func (s *Service) Active(ctx context.Context, users []string) ([]string, error) 
 	}
 	for _, it := range items {
 		until := activityOf(it).Until.Add(clocksDiffer)
+		if hour := now.Add(renewEvery); it.Int(pushersAttr) != 0 && hour.After(until) {
+			until = hour
+		}
 		if user := userOfPart(it.Key.Part); now.Before(until) {
 			active = append(active, user)
 			s.seen.keep(user, until)

@@ -116,13 +116,13 @@ func (s *Service) put(ctx context.Context, user string, h Head, e Entry) (bool, 
 // else does the same at the same time or died doing it. The user's own last
 // transition is told in any case, so that a request that is repeated after its
 // first try died can pass zero.
-func (s *Service) Moved(ctx context.Context, user, room string, to Pos) error {
+func (s *Service) Moved(ctx context.Context, user, room string, to Pos, counter Counter) error {
 	return s.until(ctx, user, func() (bool, error) {
 		c, err := s.Cursor(ctx, user, room)
 		if err != nil {
 			return false, err
 		}
-		return s.move(ctx, user, c, max(to, c.ownPos()))
+		return s.move(ctx, user, c, max(to, c.ownPos()), counter)
 	})
 }
 
@@ -136,7 +136,7 @@ func (c Cursor) ownPos() Pos {
 
 // MovedAll is Moved for many users of one room. It reads their cursors together;
 // one that somebody else moves meanwhile is read again.
-func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos) error {
+func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos, counter Counter) error {
 	refs := make([]store.Ref, 0, len(to))
 	for user := range to {
 		refs = append(refs, store.Ref{Table: store.Users, Key: CursorKey(user, room)})
@@ -163,7 +163,7 @@ func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos) 
 				}
 			}
 			read = false
-			return s.move(ctx, user, c, max(to, c.ownPos()))
+			return s.move(ctx, user, c, max(to, c.ownPos()), counter)
 		})
 	})
 }
@@ -205,7 +205,7 @@ const fanWidth = 16
 // to the own last transition for one who is not any more. The head must have
 // been read before: a user who is in the room now, was there to see it or has
 // come later, which the transitions tell.
-func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos) error {
+func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos, counter Counter) error {
 	return s.until(ctx, user, func() (bool, error) {
 		c, err := s.Cursor(ctx, user, room)
 		if err != nil {
@@ -215,7 +215,7 @@ func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos) erro
 		if c.Membership == "join" {
 			to = max(to, head)
 		}
-		return s.move(ctx, user, c, to)
+		return s.move(ctx, user, c, to, counter)
 	})
 }
 
@@ -226,7 +226,7 @@ func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos) erro
 // repaired by the next append, while an entry without a cursor would be told
 // twice. The number in the cursor names a slot of the log that holds either
 // this entry or one of another room; in the latter case a new slot is taken.
-func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos) (bool, error) {
+func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos, counter Counter) (bool, error) {
 	h, err := s.end(ctx, user)
 	if err != nil {
 		return false, err
@@ -237,24 +237,46 @@ func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos) (bool
 			return false, err
 		}
 		if !there {
+			before := c
+			before.To = c.From
+			_, notes, err := count(ctx, counter, user, h, before, c.To)
+			if err != nil {
+				return false, err
+			}
 			// The slot is still free and next: fill it. Otherwise take another.
 			if !free {
-				if ok, err := s.claim(ctx, user, c, c.From, c.To, h.N+1); err != nil || !ok {
+				if ok, err := s.claim(ctx, user, c, c.From, c.To, h.N+1, c.Unread); err != nil || !ok {
 					return false, err
 				}
 			}
-			done, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To})
+			done, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To, Notes: notes})
 			return done && c.To >= to, err
 		}
 	}
 	if c.To >= to {
 		return true, nil
 	}
-	ok, err := s.claim(ctx, user, c, c.To, to, h.N+1)
+	unread, notes, err := count(ctx, counter, user, h, c, to)
+	if err != nil {
+		return false, err
+	}
+	ok, err := s.claim(ctx, user, c, c.To, to, h.N+1, unread)
 	if err != nil || !ok {
 		return false, err
 	}
-	return s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to})
+	return s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to, Notes: notes})
+}
+
+// count asks the counter, if there is one.
+func count(ctx context.Context, counter Counter, user string, h Head, c Cursor, to Pos) (Unread, []Note, error) {
+	if counter == nil {
+		return c.Unread, nil, nil
+	}
+	unread, notes, err := counter.Count(ctx, user, h.Settings, c, to)
+	if err != nil {
+		return unread, nil, fmt.Errorf("count what %s has not read in %s: %w", user, c.Room, err)
+	}
+	return unread, fewer(notes), nil
 }
 
 // entryIs reports whether the cursor's own entry is in the log (or was, and has
@@ -283,14 +305,15 @@ func (s *Service) entryIs(ctx context.Context, user string, c Cursor, h Head) (t
 // is reports whether the entry in the cursor's slot is the cursor's own.
 func (c Cursor) is(e Entry) bool { return e.Kind == KindRoom && e.Room == c.Room && e.To == c.To }
 
-// claim moves the cursor to (from, to] in slot n, if nobody moved it meanwhile.
-func (s *Service) claim(ctx context.Context, user string, c Cursor, from, to Pos, n int64) (bool, error) {
+// claim moves the cursor to (from, to] in slot n with its counts, if nobody changed
+// any of it meanwhile.
+func (s *Service) claim(ctx context.Context, user string, c Cursor, from, to Pos, n int64, unread Unread) (bool, error) {
 	w := store.Update(store.Users, CursorKey(user, c.Room)).
 		Set("f", int64(from)).Set("o", int64(to)).Set("n", n)
 	if c.N == 0 {
-		w = w.If(store.Absent("n"))
+		w = c.asRead(w, unread, store.Absent("n"))
 	} else {
-		w = w.If(store.Equal("n", c.N), store.Equal("o", int64(c.To)))
+		w = c.asRead(w, unread, store.Equal("n", c.N), store.Equal("o", int64(c.To)))
 	}
 	_, err := s.DB.Write(ctx, w)
 	if store.Failed(err) != nil {

@@ -16,14 +16,16 @@
 //     up, as it does anyway. pl and pv are the pulled rooms that the user's
 //     devices look at (see timeline.Fan), written by fan-out and, to remove some,
 //     by /sync; what is missing there would not be told before the user does
-//     something in the room or is away for a day.
+//     something in the room or is away for a day. sv changes with the user's
+//     settings, in their transaction, so that a Counter reads those only then; ph
+//     says that the user has pushers.
 //   - L#n: one Entry, at most 1 KB, kept for Retention. Written once, by
 //     whoever appends, conditional on its absence and only when L#n-1 is known
 //     to exist or to have expired. If one is lost, readers see the gap and
 //     rebuild (Page.Gap).
 //   - LOG~room {u}: see Watch; 1 KB, until a time of some minutes.
-//   - ROOM#room: the Cursor, written by fan-out and by the transaction of the
-//     user's own membership events. If it lags, the dispatcher redoes fan-out; it
+//   - ROOM#room: the Cursor, at most some 5 KB, most often 1 KB; written by fan-out, by
+//     the user's receipts and by the transaction of the user's own membership events. If it lags, the dispatcher redoes fan-out; it
 //     is never rolled back but by a restore, which bumps the epoch.
 //
 // An entry for a room says that (From, To] of the room's order is to be told.
@@ -34,6 +36,7 @@ package userlog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -96,6 +99,8 @@ type Entry struct {
 	Type string `db:"t,omitempty"`
 	From Pos    `db:"f,omitempty"`
 	To   Pos    `db:"o,omitempty"`
+	// Notes are the positions that are to notify the user.
+	Notes []Note `db:"nt,omitempty"`
 }
 
 // Transition is a change of the user's own membership in a room.
@@ -113,7 +118,7 @@ type Cursor struct {
 	// Membership is the user's current membership, as of the last transition.
 	Membership string `db:"m,omitempty"`
 	// Transitions are the user's latest own membership changes, oldest first, at
-	// most maxTransitions.
+	// most MaxTransitions.
 	Transitions []Transition `db:"tr,omitempty"`
 	// Forgotten hides the room until the user is invited or joins again.
 	Forgotten bool `db:"fg,omitempty"`
@@ -123,10 +128,13 @@ type Cursor struct {
 	From Pos   `db:"f,omitempty"`
 	To   Pos   `db:"o,omitempty"`
 	N    int64 `db:"n,omitempty"`
+	// Unread is what the user has not read up to To, and UnreadText as it is kept.
+	Unread     Unread `db:"-"`
+	UnreadText string `db:"u,omitempty"`
 }
 
-// maxTransitions bounds a cursor to about 3 KB.
-const maxTransitions = 16
+// MaxTransitions bounds a cursor to about 3 KB.
+const MaxTransitions = 16
 
 // MembershipAt returns the user's membership just after the position: that of
 // the last transition at or before it, or "" if that is not known any more.
@@ -186,10 +194,15 @@ type Head struct {
 	Epoch int64
 	Activity
 	pulled
-	hint  int64
-	fresh bool  // LOG has no n yet
-	dead  bool  // nothing is left of the log: N is beyond all that may have been
-	last  Entry // the last entry that is there, if the log was read from its end
+	// Settings is the version of what a Counter counts by, or zero if the user
+	// never changed any of it.
+	Settings int64
+	// Pushers is not zero if the user has a pusher, or had one.
+	Pushers int64
+	hint    int64
+	fresh   bool  // LOG has no n yet
+	dead    bool  // nothing is left of the log: N is beyond all that may have been
+	last    Entry // the last entry that is there, if the log was read from its end
 }
 
 // soon is how long before an entry expires appenders regard it as gone. Readers
@@ -240,7 +253,7 @@ func (h *Head) read(it store.Item) (err error) {
 	if _, ok := it.Attrs[hintAttr]; ok {
 		h.fresh, h.hint, h.Epoch = false, it.Int(hintAttr), it.Int(epochAttr)
 	}
-	h.Activity = activityOf(it)
+	h.Activity, h.Settings, h.Pushers = activityOf(it), it.Int(settingsAttr), it.Int(pushersAttr)
 	h.pulled, err = pulledOf(it)
 	return err
 }
@@ -370,7 +383,13 @@ func (s *Service) Cursor(ctx context.Context, user, room string) (Cursor, error)
 // DecodeCursor reads a ROOM# row.
 func DecodeCursor(it store.Item) (Cursor, error) {
 	c := Cursor{Room: strings.TrimPrefix(it.Key.Sort, cursorPre)}
-	return c, store.Decode(it, &c)
+	err := store.Decode(it, &c)
+	if err == nil && c.UnreadText != "" {
+		if err = json.Unmarshal([]byte(c.UnreadText), &c.Unread); err != nil {
+			err = fmt.Errorf("decode counts of %s: %w", c.Room, err)
+		}
+	}
+	return c, err
 }
 
 // Cursors returns the user's cursors for all rooms, also those left and
@@ -400,8 +419,8 @@ func MembershipChanged(user string, c Cursor, t Transition) store.Write {
 		last = c.Transitions[n-1].EventID
 	}
 	next := append(append([]Transition(nil), c.Transitions...), t)
-	if len(next) > maxTransitions {
-		next = next[len(next)-maxTransitions:]
+	if len(next) > MaxTransitions {
+		next = next[len(next)-MaxTransitions:]
 	}
 	w := store.Update(store.Users, CursorKey(user, c.Room)).
 		SetAll(store.Encode(Cursor{Membership: t.Membership, Transitions: next})).

@@ -64,7 +64,7 @@ func (l *log) append(times int) (last int64) {
 
 func (l *log) moved(to userlog.Pos) {
 	l.t.Helper()
-	if err := l.Moved(l.ctx, user, room, to); err != nil {
+	if err := l.Moved(l.ctx, user, room, to, nil); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -180,7 +180,7 @@ func TestARolloverThatIsKilledTellsOnce(t *testing.T) {
 			token := l.after(3).Head.N // as of who rebuilt just now
 			_ = l.store.Close()
 			l = open(t, disk, clock, local.KillAt(n, fault, nil))
-			err := l.Moved(l.ctx, user, room, 71)
+			err := l.Moved(l.ctx, user, room, 71, nil)
 			if err != nil && !errors.Is(err, local.ErrKilled) {
 				t.Fatal(err)
 			}
@@ -260,7 +260,7 @@ func TestNobodyTriesForEver(t *testing.T) {
 			l.DB = lost{l.DB, what}
 			ctx, cancel := context.WithTimeout(l.ctx, 30*time.Second)
 			defer cancel()
-			if err := l.Moved(ctx, user, room, 1); err == nil || ctx.Err() != nil {
+			if err := l.Moved(ctx, user, room, 1, nil); err == nil || ctx.Err() != nil {
 				t.Errorf("moved although every %s is lost: %v, %v", what, err, ctx.Err())
 			}
 			_, err := l.Append(ctx, user, userlog.Entry{Kind: userlog.KindAccountData})

@@ -88,10 +88,10 @@ func (m *model) write(r *rand.Rand) error {
 			}
 		case 1: // a repeated or late fan-out
 			if head := m.heads[i].Load(); head > 0 {
-				err = m.log.Moved(m.ctx, owner, roomName(i), userlog.Pos(1+r.Uint64N(head)))
+				err = m.log.Moved(m.ctx, owner, roomName(i), userlog.Pos(1+r.Uint64N(head)), nil)
 			}
 		default:
-			err = m.log.Moved(m.ctx, owner, roomName(i), userlog.Pos(m.heads[i].Add(1+r.Uint64N(3))))
+			err = m.log.Moved(m.ctx, owner, roomName(i), userlog.Pos(m.heads[i].Add(1+r.Uint64N(3))), nil)
 		}
 		if errors.Is(err, local.ErrKilled) {
 			return nil
@@ -287,7 +287,7 @@ func (m *model) run() (kills int64) {
 		// What fan-out does again.
 		for i := range m.heads {
 			if head := m.heads[i].Load(); head > 0 {
-				if err := m.log.Moved(m.ctx, owner, roomName(i), userlog.Pos(head)); err != nil {
+				if err := m.log.Moved(m.ctx, owner, roomName(i), userlog.Pos(head), nil); err != nil {
 					m.t.Fatal(err)
 				}
 			}
