@@ -62,7 +62,7 @@ func (c *condition) holds(e *Event, displayName string, steps *int) bool {
 		}
 		return false
 	case opMembers:
-		n := int64(e.facts.Members)
+		n := int64(e.members())
 		return c.low <= n && n <= c.high
 	case opMayNotify:
 		return e.mayNotify(c.text)

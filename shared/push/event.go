@@ -16,7 +16,8 @@ type Event struct {
 	body       *value
 	properties map[string]*value
 	facts      Facts
-	loaded     sync.Once
+	counted    sync.Once
+	leveled    sync.Once
 }
 
 // Facts are what rules ask about an event that is not in it.
@@ -31,8 +32,10 @@ type Facts struct {
 	// Notifications are the levels that m.room.power_levels asks for to trigger a
 	// kind of notification.
 	Notifications map[string]int64
-	// Load, if not nil, fills in the two when a rule asks for them, which few do.
-	Load func(*Facts)
+	// CountMembers and LoadLevels, if not nil, find out Members, and the two others,
+	// when a rule asks for them, which not all do.
+	CountMembers func() int
+	LoadLevels   func() (sender int64, notifications map[string]int64)
 }
 
 // defaultNotification is the level for what Notifications does not name.
@@ -59,12 +62,22 @@ func NewEvent(text []byte, facts Facts) (*Event, error) {
 	return e, nil
 }
 
+// members is how many users are joined to the room.
+func (e *Event) members() int {
+	e.counted.Do(func() {
+		if e.facts.CountMembers != nil {
+			e.facts.Members = e.facts.CountMembers()
+		}
+	})
+	return e.facts.Members
+}
+
 // mayNotify reports whether the sender's level is enough for the kind of
 // notification.
 func (e *Event) mayNotify(kind string) bool {
-	e.loaded.Do(func() {
-		if e.facts.Load != nil {
-			e.facts.Load(&e.facts)
+	e.leveled.Do(func() {
+		if e.facts.LoadLevels != nil {
+			e.facts.SenderLevel, e.facts.Notifications = e.facts.LoadLevels()
 		}
 	})
 	level, ok := e.facts.Notifications[kind]

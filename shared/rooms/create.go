@@ -22,6 +22,7 @@ import (
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/userlog"
 )
 
 // Creation is a request for a new room.
@@ -227,7 +228,11 @@ func (s *Service) create(ctx context.Context, c Creation, alias string, drafts [
 		head = &next
 	}
 	for user := range concerns {
-		if err := s.Log.Moved(ctx, user, room, head.Pos, s.Timeline.Unread(room)); err != nil {
+		var unread userlog.Counter
+		if user != c.Creator { // who made all of it
+			unread = s.Timeline.Unread(room)
+		}
+		if err := s.Log.Moved(ctx, user, room, head.Pos, unread); err != nil {
 			return "", err
 		}
 	}

@@ -120,7 +120,9 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 // unread adds the counts of what the user has not read, also where there is
 // nothing: it is news to a client that knew of something.
 func (r *SyncRoom) unread(sum userlog.Unread, f *Filter) {
-	show := func(c userlog.Counts) UnreadCounts { return UnreadCounts{Highlight: c.Highlight, Notification: c.Notify} }
+	show := func(c userlog.Counts) UnreadCounts {
+		return UnreadCounts{Highlight: c.Highlight, Notification: c.Notify}
+	}
 	all := show(sum.Total())
 	r.UnreadNotifications = &all
 	if !f.Room.Timeline.UnreadThreads {

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,16 +42,30 @@ type Unread struct {
 	size  int               // joined members, if head is set
 }
 
-// counted is an event that is being counted.
+// counted is an event that is being counted for many users at a time.
 type counted struct {
 	*EventRow
 	event *pdu.Event // nil if the position has no event that counts
-	push  *push.Event
-	err   error // of what push asked for
 
-	once   sync.Once
-	thread string
+	prepares sync.Once
+	push     *push.Event
+	threads  sync.Once
+	thread   string
+	// failed is why something could not be found out about the event.
+	mu     sync.Mutex
 	failed error
+}
+
+func (r *counted) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = cmp.Or(r.failed, err)
+}
+
+func (r *counted) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
 }
 
 // maxCounted is how many events are looked at to count what a user has not read.
@@ -381,53 +396,67 @@ func prepare(row *EventRow) (r *counted, err error) {
 	return r, err
 }
 
-// rulesEvent is the event as push rules look at it. It holds the lock.
-func (u *Unread) rulesEvent(ctx context.Context, r *counted) (*push.Event, error) {
+// rulesEvent is the event as push rules look at it, or nil after a failure.
+func (u *Unread) rulesEvent(ctx context.Context, r *counted) *push.Event {
+	r.prepares.Do(func() {
+		var err error
+		r.push, err = push.NewEvent(r.JSON, push.Facts{
+			RoomID: u.room,
+			CountMembers: func() int {
+				n, err := u.members(ctx)
+				r.fail(err)
+				return n
+			},
+			LoadLevels: func() (int64, map[string]int64) {
+				sender, notifications, err := u.levels(ctx, r)
+				r.fail(err)
+				return sender, notifications
+			},
+		})
+		r.fail(err)
+	})
+	return r.push
+}
+
+// members is how many users are joined to the room.
+func (u *Unread) members(ctx context.Context) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if r.push != nil {
-		return r.push, nil
+	if u.size != 0 {
+		return u.size, nil
 	}
 	if u.head == nil {
 		head, err := u.s.Head(ctx, u.room)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		u.head = head
 	}
-	if u.size == 0 {
-		n, err := u.s.countJoined(ctx, u.room, u.head)
-		if err != nil {
-			return nil, err
-		}
-		u.size = int(n)
-	}
-	facts := push.Facts{RoomID: u.room, Members: u.size, Load: func(f *push.Facts) { r.err = u.levels(ctx, r, f) }}
-	e, err := push.NewEvent(r.JSON, facts)
-	r.push = e
-	return e, err
+	n, err := u.s.countJoined(ctx, u.room, u.head)
+	u.size = int(n)
+	return u.size, err
 }
 
 // levels reads what the sender may notify of, as of the event.
-func (u *Unread) levels(ctx context.Context, r *counted, f *push.Facts) error {
+func (u *Unread) levels(ctx context.Context, r *counted) (sender int64, notifications map[string]int64, err error) {
 	state, err := u.s.Views(ctx, u.room, r.CurrentRoot(), []auth.Key{{Type: "m.room.create"}, {Type: typeLevels}})
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
-	f.SenderLevel = auth.Levels(r.event.Version, state).UserLevel(r.event.Sender)
+	sender = auth.Levels(r.event.Version, state).UserLevel(r.event.Sender)
 	rows, err := u.s.StateEvents(ctx, u.room, r.CurrentRoot(), auth.Key{Type: typeLevels})
 	if err != nil || len(rows) == 0 {
-		return err
+		return sender, nil, err
 	}
 	levels := canonicaljson.Get(canonicaljson.Get(rows[0].JSON, "content"), "notifications")
-	f.Notifications = map[string]int64{}
+	notifications = map[string]int64{}
 	for kind, level := range canonicaljson.Fields(levels) {
 		var n int64
 		if json.Unmarshal(level, &n) == nil { // others write what they like
-			f.Notifications[kind] = n
+			notifications[kind] = n
 		}
 	}
-	return nil
+	return sender, notifications, nil
 }
 
 // outcome is what the user's rules say of an event of somebody else, or nil if it
@@ -436,17 +465,17 @@ func (u *Unread) outcome(ctx context.Context, user string, rules *pushSettings, 
 	if rules.ignores(r.event.Sender) {
 		return nil, nil
 	}
-	e, err := u.rulesEvent(ctx, r)
-	if err != nil {
-		return nil, err
+	e := u.rulesEvent(ctx, r)
+	if e == nil {
+		return nil, r.failure()
 	}
 	name, err := u.displayName(ctx, user)
 	if err != nil {
 		return nil, err
 	}
 	o := rules.rules.Evaluate(e, name)
-	if r.err != nil || o == nil || !o.Notify {
-		return nil, r.err
+	if err := r.failure(); err != nil || o == nil || !o.Notify {
+		return nil, err
 	}
 	return o, nil
 }
@@ -476,8 +505,12 @@ func (u *Unread) displayName(ctx context.Context, user string) (string, error) {
 }
 
 func (u *Unread) threadOf(ctx context.Context, r *counted) (string, error) {
-	r.once.Do(func() { r.thread, r.failed = u.s.ThreadOf(ctx, u.room, r.EventRow) })
-	return r.thread, r.failed
+	r.threads.Do(func() {
+		var err error
+		r.thread, err = u.s.ThreadOf(ctx, u.room, r.EventRow)
+		r.fail(err)
+	})
+	return r.thread, r.failure()
 }
 
 // pushSettings is what of a user's account data decides about notifications.

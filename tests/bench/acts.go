@@ -106,7 +106,7 @@ var acts = []act{
 	{name: "send 1 KB to 10 members", route: "sendMessage", budget: sendBudget(10), limit: limit{6, 31, 34}, over: fanRow, lane: sendTo(10)},
 	{
 		name: "state change, 2 members", route: "setRoomStateWithKey", budget: stateBudget(2),
-		limit: limit{10, 26, 10},
+		limit: limit{10, 26, 11},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, room, err := s.roomOf(2)
 			if err != nil {
@@ -119,7 +119,7 @@ var acts = []act{
 	},
 	{
 		name: "join as 2nd member", route: "joinRoomById", budget: stateBudget(2),
-		limit: limit{9.5, 26, 11},
+		limit: limit{9.5, 26, 12},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(1, n)
 			if err != nil {
@@ -131,7 +131,7 @@ var acts = []act{
 	},
 	{
 		name: "leave of 2nd member", route: "leaveRoom", budget: stateBudget(2),
-		limit: limit{7.5, 26, 10},
+		limit: limit{7.5, 26, 11},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(2, n)
 			return timed(func(i int) error { return users[1].leave(rooms[i]) }), err
