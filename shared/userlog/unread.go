@@ -243,3 +243,38 @@ func (s *Service) NoPushers(ctx context.Context, user string, h Head) error {
 	}
 	return nil
 }
+
+// NotesBefore returns the entries with notes before number n of the user's log, the
+// newest first, among the last scan of them; from is the number below which
+// nothing was looked at, or zero where the log begins.
+func (s *Service) NotesBefore(ctx context.Context, user string, n int64, scan int) (entries []Entry, from int64, err error) {
+	if n <= 1 {
+		return nil, 0, nil
+	}
+	page, err := s.DB.Query(ctx, store.Query{
+		Table: store.Users, Part: Part(user), From: entryPre, To: entrySort(n - 1), Reverse: true, Limit: scan, Consistency: store.Consistent,
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read log of %s: %w", user, err)
+	}
+	now := s.Clock.Now()
+	for _, it := range page.Items {
+		var e Entry
+		if err := store.Decode(it, &e); err != nil {
+			return nil, 0, err
+		}
+		if e.N, err = entryNumber(it.Key.Sort); err != nil {
+			return nil, 0, err
+		}
+		if !it.Expires.After(now) {
+			return entries, 0, nil
+		}
+		if from = e.N; len(e.Notes) > 0 {
+			entries = append(entries, e)
+		}
+	}
+	if len(page.Items) < scan && page.Next == "" {
+		from = 0
+	}
+	return entries, from, nil
+}

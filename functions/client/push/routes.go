@@ -1,6 +1,5 @@
 // Package push answers what notifies a user: the specification's push
-// notifications module. For now it has the pushers,
-// to which nothing is sent yet, and the push rules.
+// notifications module.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#push-notifications
 package push
@@ -11,6 +10,7 @@ import "github.com/virga-im/virga/shared/route"
 var Routes = []route.Route{
 	getPushers,
 	postPusher,
+	getNotifications,
 	getPushRules,
 	getPushRulesGlobal,
 	getPushRule,
