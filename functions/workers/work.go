@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/virga-im/virga/shared/gateway"
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/rooms"
@@ -16,18 +18,20 @@ var work = route.Worker{
 	Name:    "work",
 	On:      queue.Work,
 	Size:    route.Background,
-	Uses:    rooms.TellsReceipts,
-	Handler: route.OnMessages(home.Rooms, runWork),
+	Uses:    grant.Of(rooms.TellsReceipts, gateway.Delivers),
+	Handler: route.OnMessages(home.Whole, runWork),
 }
 
-func runWork(ctx context.Context, s *rooms.Service, m queue.Message) error {
+func runWork(ctx context.Context, s *home.Server, m queue.Message) error {
 	var t rooms.Task
 	if err := json.Unmarshal([]byte(m.Body), &t); err != nil {
 		return fmt.Errorf("decode task: %w", err)
 	}
 	switch t.Kind {
 	case rooms.TellReceiptsTask:
-		return s.TellReceipts(ctx, t.Room)
+		return s.Rooms.TellReceipts(ctx, t.Room)
+	case rooms.PushTask:
+		return s.Gateway.Deliver(ctx, t.Users, t.Badge)
 	}
 	return fmt.Errorf("task of kind %q is not known", t.Kind)
 }

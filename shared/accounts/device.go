@@ -115,6 +115,17 @@ func (s *Service) Devices(ctx context.Context, user string) ([]Device, error) {
 	return s.withSessions(ctx, ids, rows)
 }
 
+// SessionNames returns the names of the sessions of the user's devices, by device.
+// It reads nothing but the devices.
+func (s *Service) SessionNames(ctx context.Context, user string) (map[string]string, error) {
+	names := map[string]string{}
+	err := s.eachDevice(ctx, user, func(device string, row deviceRow) error {
+		names[device] = row.Session
+		return nil
+	})
+	return names, err
+}
+
 // withSessions returns the devices with what their sessions know of their use.
 func (s *Service) withSessions(ctx context.Context, ids []string, rows []deviceRow) ([]Device, error) {
 	all := make([]Device, len(ids))

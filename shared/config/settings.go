@@ -96,7 +96,7 @@ var settings = []setting{
 		set: func(c *Config, v string) error { c.FederationCA = v; return nil }},
 	{flag: "notary", key: "trusted_key_servers", value: "servers", usage: "servers to ask for the signing keys of others", pending: true,
 		set: func(c *Config, v string) error { c.TrustedKeyServers = list(v); return each(v, serverName) }},
-	{flag: "allow-private-addresses", bare: true, usage: "let the server's own requests reach loopback and private addresses", pending: true,
+	{flag: "allow-private-addresses", bare: true, usage: "let the server's own requests reach loopback and private addresses, and push gateways without TLS; for development",
 		set: func(c *Config, v string) error { return onOff(&c.AllowPrivateAddresses, v) }},
 	{flag: "appservice-dir", value: "folder", usage: "folder of registrations of application services", pending: true,
 		set: func(c *Config, v string) error { c.AppserviceDir = v; return nil }},

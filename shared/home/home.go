@@ -11,7 +11,9 @@ import (
 	"github.com/virga-im/virga/shared/config"
 	"github.com/virga-im/virga/shared/directory"
 	"github.com/virga-im/virga/shared/federation"
+	"github.com/virga-im/virga/shared/gateway"
 	"github.com/virga-im/virga/shared/moderation"
+	"github.com/virga-im/virga/shared/outbound"
 	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/rooms"
@@ -30,6 +32,7 @@ type Server struct {
 	Push       *push.Service
 	Timeline   *timeline.Service
 	Rooms      *rooms.Service
+	Gateway    *gateway.Service
 	Moderation *moderation.Service
 }
 
@@ -74,15 +77,19 @@ func New(o Options) (*Server, error) {
 	})
 	aliases := &directory.Service{DB: o.DB, ServerName: c.ServerName}
 	keys := &federation.Keys{DB: o.DB, Rand: rand.Reader}
-	rules := &push.Service{DB: o.DB, Accounts: people}
+	rules := &push.Service{DB: o.DB, Accounts: people, Log: log, Clock: o.Clock, AnyGateway: c.AllowPrivateAddresses}
 	read := timeline.New(timeline.Options{DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName})
 	write := rooms.New(rooms.Options{
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
 		Keys: keys, Accounts: people, Directory: aliases, Timeline: read, Log: log, Queues: o.Queues,
 	})
+	phones := &gateway.Service{
+		Clock: o.Clock, Log: log, Accounts: people, Push: rules, Timeline: read, Queues: o.Queues,
+		Client: outbound.Client(c.AllowPrivateAddresses),
+	}
 	reports := &moderation.Service{Options: moderation.Options{DB: o.DB, Clock: o.Clock, Timeline: read, Log: log, NoLimits: !c.RateLimits}}
 	return &Server{
-		About: self, Accounts: people, Directory: aliases, Keys: keys, Push: rules, Timeline: read, Rooms: write, Moderation: reports,
+		About: self, Accounts: people, Directory: aliases, Keys: keys, Push: rules, Timeline: read, Rooms: write, Gateway: phones, Moderation: reports,
 	}, nil
 }
 
@@ -105,6 +112,9 @@ func Timeline(s *Server) *timeline.Service { return s.Timeline }
 
 // Rooms selects the rooms domain.
 func Rooms(s *Server) *rooms.Service { return s.Rooms }
+
+// Whole selects all of it, for what is done for several domains.
+func Whole(s *Server) *Server { return s }
 
 // Moderation selects the moderation domain.
 func Moderation(s *Server) *moderation.Service { return s.Moderation }

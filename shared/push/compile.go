@@ -174,16 +174,8 @@ func outcomeOf(kind string, r Rule) Outcome {
 			o.Notify = true
 			continue
 		}
-		text, err := json.Marshal(a)
-		if err != nil {
-			continue
-		}
-		var t struct {
-			Set   string          `json:"set_tweak"`
-			Value json.RawMessage `json:"value"`
-		}
-		if json.Unmarshal(text, &t) == nil && t.Set == "highlight" {
-			o.Highlight = len(t.Value) == 0 || string(t.Value) == "true"
+		if name, value, ok := TweakOf(a); ok && name == "highlight" {
+			o.Highlight = value == true
 		}
 	}
 	return o

@@ -31,7 +31,7 @@ func checkPushKey(appID, pushKey string) error {
 }
 
 // check refuses what no notification can be sent to.
-func (p *Pusher) check() error {
+func (p *Pusher) check(anyGateway bool) error {
 	if err := checkPushKey(p.AppID, p.PushKey); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (p *Pusher) check() error {
 		return mxerr.MissingParam("The data of an http pusher needs a url.")
 	}
 	u, err := url.Parse(data.URL)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != gatewayPath {
+	if err != nil || u.Scheme != "https" && !(anyGateway && u.Scheme == "http") || u.Hostname() == "" || u.User != nil || u.Path != gatewayPath {
 		return mxerr.InvalidParam("The url of a push gateway is https, without a user, and its path is %s.", gatewayPath)
 	}
 	return nil

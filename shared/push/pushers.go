@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
@@ -23,6 +24,9 @@ import (
 //   - U#user / PUSH#hash: a Pusher, at most 16 KB, put and deleted by its user's
 //     devices, and by another user who takes the pushkey over. If it is lost, the
 //     app sets it again when it starts.
+//   - U#user / SENT#hash: a Sent, ≤ 1 KB: how far what there is to send was sent by
+//     the pusher; written by the one worker at a time that sends it. If it is lost,
+//     what was logged since the pusher was set is sent once more.
 //   - PK#hash / OWNERS {o, v}: the users who have such a pusher, at most maxOwners,
 //     changed in the same transaction under its version. It may name users who
 //     have none any more. If it is lost, a pushkey that was taken over goes on
@@ -32,6 +36,7 @@ import (
 // anew, the pusher counts no more, and it is deleted when another is set.
 const (
 	pusherPre = "PUSH#"
+	sentPre   = "SENT#"
 	ownersPre = "PK#"
 	ownersRow = "OWNERS"
 )
@@ -39,7 +44,7 @@ const (
 // The bounds of pushers.
 const (
 	maxPushers = 100 // of a user
-	maxOwners  = 50  // of a pushkey
+	maxOwners  = 40  // of a pushkey
 )
 
 // Pusher is where notifications of a user are sent.
@@ -59,6 +64,10 @@ type Pusher struct {
 	Device  string `json:"-" db:"dev"`
 	Session string `json:"-" db:"se"`
 	RawData string `json:"-" db:"d"`
+	// Since is the last entry of the user's log when the pusher was set, and SetAt when
+	// that was, in milliseconds. What was logged before it does not send.
+	Since int64 `json:"-" db:"n"`
+	SetAt int64 `json:"-" db:"at"`
 }
 
 // SetsPushers is what SetPusher and DeletePusher use.
@@ -83,7 +92,7 @@ func (s *Service) Pushers(ctx context.Context, user string) ([]Pusher, error) {
 
 // pushers returns the user's pushers, and those whose session is over.
 func (s *Service) pushers(ctx context.Context, user string) (live, stale []Pusher, err error) {
-	devices, err := s.Accounts.Devices(ctx, user)
+	sessions, err := s.Accounts.SessionNames(ctx, user)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,7 +107,7 @@ func (s *Service) pushers(ctx context.Context, user string) (live, stale []Pushe
 			return nil, nil, err
 		}
 		p.Data = json.RawMessage(p.RawData)
-		if slices.ContainsFunc(devices, func(d accounts.Device) bool { return d.ID == p.Device && d.Session == p.Session }) {
+		if p.Session != "" && sessions[p.Device] == p.Session {
 			live = append(live, p)
 		} else {
 			stale = append(stale, p)
@@ -140,7 +149,7 @@ func (o owners) write(id string, users []string) store.Write {
 // session. Unless it is to be added to those of others, those are deleted: the
 // device has another user now.
 func (s *Service) SetPusher(ctx context.Context, c accounts.Session, p Pusher, add bool) error {
-	if err := p.check(); err != nil {
+	if err := p.check(s.AnyGateway); err != nil {
 		return err
 	}
 	live, stale, err := s.pushers(ctx, c.UserID)
@@ -160,18 +169,26 @@ func (s *Service) SetPusher(ctx context.Context, c accounts.Session, p Pusher, a
 			return fmt.Errorf("delete pusher of %s: %w", c.UserID, err)
 		}
 	}
-	p.Device, p.Session, p.RawData = c.DeviceID, c.Name(), string(p.Data)
+	h, err := s.Log.Head(ctx, c.UserID)
+	if err != nil {
+		return err
+	}
+	now := clock.Millis(s.Clock.Now())
+	p.Device, p.Session, p.RawData, p.Since, p.SetAt = c.DeviceID, c.Name(), string(p.Data), h.N, now
 	id := pusherID(p.AppID, p.PushKey)
 	return s.changeOwners(ctx, id, func(o owners) ([]store.Write, error) {
 		users := []string{c.UserID}
-		ws := []store.Write{store.Put(store.Users, pusherKey(c.UserID, id), store.Encode(p))}
+		ws := []store.Write{
+			store.Put(store.Users, pusherKey(c.UserID, id), store.Encode(p)),
+			userlog.PusherSet(c.UserID, now),
+		}
 		for _, other := range o.Users {
 			switch {
 			case other == c.UserID:
 			case add:
 				users = append(users, other)
 			default:
-				ws = append(ws, store.Delete(store.Users, pusherKey(other, id)))
+				ws = append(ws, deletes(other, id)...)
 			}
 		}
 		if len(users) > maxOwners {
@@ -192,8 +209,13 @@ func (s *Service) DeletePusher(ctx context.Context, user, appID, pushKey string)
 			return nil, nil
 		}
 		users := slices.DeleteFunc(slices.Clone(o.Users), func(u string) bool { return u == user })
-		return []store.Write{store.Delete(store.Users, pusherKey(user, id)), o.write(id, users)}, nil
+		return append(deletes(user, id), o.write(id, users)), nil
 	})
+}
+
+// deletes takes a pusher away, and what it has sent.
+func deletes(user, id string) []store.Write {
+	return []store.Write{store.Delete(store.Users, pusherKey(user, id)), store.Delete(store.Users, sentKeyOf(user, id))}
 }
 
 // maxTries bounds how often a transaction is tried that others are faster with.

@@ -87,6 +87,26 @@ type Tweak struct {
 	Value any    `json:"value,omitempty"`
 }
 
+// TweakOf returns what an action sets, if it sets something. A highlight without
+// a value is true.
+func TweakOf(action any) (name string, value any, ok bool) {
+	t, ok := action.(Tweak)
+	if raw, isRaw := action.(json.RawMessage); isRaw {
+		ok = json.Unmarshal(raw, &t) == nil
+	}
+	if m, isMap := action.(map[string]any); isMap {
+		t.Set, ok = m["set_tweak"].(string)
+		t.Value = m["value"]
+	}
+	if !ok || t.Set == "" {
+		return "", nil, false
+	}
+	if t.Set == "highlight" && t.Value == nil {
+		t.Value = true
+	}
+	return t.Set, t.Value, true
+}
+
 func (r *Ruleset) kind(kind string) *[]Rule {
 	switch kind {
 	case "override":

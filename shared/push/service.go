@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 
 	"github.com/virga-im/virga/shared/accounts"
+	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/userlog"
 )
 
 // Service is the push domain. The rules of a user are changed by the user's own
@@ -15,6 +17,10 @@ import (
 type Service struct {
 	DB       store.DB
 	Accounts *accounts.Service
+	Log      *userlog.Service
+	Clock    clock.Clock
+	// AnyGateway lets pushers name gateways without TLS, for development.
+	AnyGateway bool
 }
 
 // Reads and Writes are what the operations use.

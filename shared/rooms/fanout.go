@@ -17,7 +17,7 @@ import (
 )
 
 // FansOut is what Dispatch uses.
-var FansOut = grant.Of(Writes, grant.WriteTable("server"))
+var FansOut = grant.Of(Writes, grant.WriteTable("server"), grant.SendTo("work"))
 
 // Dispatch tells the members of rooms whose HEAD has changed. A change is only a
 // hint: what there is to do is the distance between the room's cursor and its
@@ -199,7 +199,19 @@ func (s *Service) tellPulled(ctx context.Context, room string, own map[string]st
 	return s.Log.Waker.Wake(ctx, userlog.RoomWakeKey(room))
 }
 
-// moved writes to the logs of users, with what notifies them.
+// moved writes to the logs of users, and lets the pushers of those whom it notifies
+// send that. A log that was written by one who died then is found here again: the
+// change that began it comes until it is done.
 func (s *Service) moved(ctx context.Context, room string, audience map[string]timeline.Pos, unread *timeline.Unread) error {
-	return s.Log.MovedAll(ctx, room, audience, unread)
+	users, err := s.Log.MovedAll(ctx, room, audience, unread)
+	if err != nil {
+		return err
+	}
+	slices.Sort(users)
+	for some := range slices.Chunk(users, maxTaskUsers) {
+		if err := s.later(ctx, Task{Kind: PushTask, Users: some}, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -121,11 +121,26 @@ func (s *Service) setReceipt(ctx context.Context, user, room string, r Receipt, 
 			return err
 		}
 	}
-	if err := s.Timeline.Read(ctx, user, room, r.Thread, pos); err != nil {
+	changed, err := s.Timeline.Read(ctx, user, room, r.Thread, pos)
+	if err != nil {
 		return err
+	}
+	if changed {
+		if err := s.badge(ctx, user); err != nil {
+			return err
+		}
 	}
 	_, err = s.Log.Append(ctx, user, userlog.Entry{Kind: userlog.KindReceipt, Room: room, Type: r.Thread})
 	return err
+}
+
+// badge lets the user's pushers send that there is less to read.
+func (s *Service) badge(ctx context.Context, user string) error {
+	h, err := s.Log.Head(ctx, user)
+	if err != nil || h.Pushers == 0 {
+		return err
+	}
+	return s.later(ctx, Task{Kind: PushTask, Users: []string{user}, Badge: true}, 0)
 }
 
 // setFullyRead moves the user's marker, forward only.

@@ -88,10 +88,22 @@ func (s *scheduled) add(room string, at time.Time) {
 type Task struct {
 	Kind string `json:"kind"`
 	Room string `json:"room,omitempty"`
+	// Users are those whom a PushTask is about, at most maxTaskUsers; Badge says that
+	// their counts have changed.
+	Users []string `json:"users,omitempty"`
+	Badge bool     `json:"badge,omitempty"`
 }
 
-// TellReceiptsTask is the Kind of a task that calls TellReceipts.
-const TellReceiptsTask = "tell_receipts"
+// The kinds of tasks.
+const (
+	// TellReceiptsTask calls TellReceipts.
+	TellReceiptsTask = "tell_receipts"
+	// PushTask calls Deliver of shared/gateway.
+	PushTask = "push"
+)
+
+// maxTaskUsers is how many users one task is about, so that it ends in good time.
+const maxTaskUsers = 50
 
 func (s *Service) tellReceiptsLater(ctx context.Context, room string) error {
 	now := s.Clock.Now()

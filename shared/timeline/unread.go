@@ -319,9 +319,10 @@ func (u *Unread) receipts(ctx context.Context, user string, threads []string) (m
 
 // Read brings the counts of a user to a receipt that is recorded by now: of a
 // thread, or with "" of the room regardless of threads. Most receipts are at the
-// latest event, and cost no more than the cursor.
-func (s *Service) Read(ctx context.Context, user, room, thread string, p Pos) error {
-	_, err := s.Log.Recount(ctx, user, room, func(c userlog.Cursor) (userlog.Unread, error) {
+// latest event, and cost no more than the cursor. It reports whether the counts are
+// others now.
+func (s *Service) Read(ctx context.Context, user, room, thread string, p Pos) (changed bool, err error) {
+	return s.Log.Recount(ctx, user, room, func(c userlog.Cursor) (userlog.Unread, error) {
 		sum := c.Unread
 		if c.Membership != "join" {
 			return sum, nil
@@ -355,7 +356,6 @@ func (s *Service) Read(ctx context.Context, user, room, thread string, p Pos) er
 		}
 		return sum, nil
 	})
-	return err
 }
 
 // between returns the events of (from, to], oldest first, at most the newest

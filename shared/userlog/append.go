@@ -122,7 +122,8 @@ func (s *Service) Moved(ctx context.Context, user, room string, to Pos, counter 
 		if err != nil {
 			return false, err
 		}
-		return s.move(ctx, user, c, max(to, c.ownPos()), counter)
+		done, _, err := s.move(ctx, user, c, max(to, c.ownPos()), counter)
+		return done, err
 	})
 }
 
@@ -135,25 +136,28 @@ func (c Cursor) ownPos() Pos {
 }
 
 // MovedAll is Moved for many users of one room. It reads their cursors together;
-// one that somebody else moves meanwhile is read again.
-func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos, counter Counter) error {
+// one that somebody else moves meanwhile is read again. It returns the users with
+// pushers whose last entry of the room notifies them, also if it was there already:
+// whoever wrote it may have died before it was sent.
+func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos, counter Counter) (pushed []string, err error) {
 	refs := make([]store.Ref, 0, len(to))
 	for user := range to {
 		refs = append(refs, store.Ref{Table: store.Users, Key: CursorKey(user, room)})
 	}
 	items, err := s.getMany(ctx, refs)
 	if err != nil {
-		return fmt.Errorf("read cursors of %s: %w", room, err)
+		return nil, fmt.Errorf("read cursors of %s: %w", room, err)
 	}
 	cursors := make(map[string]Cursor, len(items))
 	for _, it := range items {
 		c, err := DecodeCursor(it)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		cursors[userOfPart(it.Key.Part)] = c
 	}
-	return each(slices.Collect(maps.Keys(to)), func(user string) error {
+	var mu sync.Mutex
+	err = each(slices.Collect(maps.Keys(to)), func(user string) error {
 		to, c, read := to[user], cursors[user], true
 		c.Room = room // also where there is none yet
 		return s.until(ctx, user, func() (done bool, err error) {
@@ -163,9 +167,16 @@ func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos, 
 				}
 			}
 			read = false
-			return s.move(ctx, user, c, max(to, c.ownPos()), counter)
+			done, push, err := s.move(ctx, user, c, max(to, c.ownPos()), counter)
+			if push {
+				mu.Lock()
+				pushed = append(pushed, user)
+				mu.Unlock()
+			}
+			return done, err
 		})
 	})
+	return pushed, err
 }
 
 // each does something for many users, fanWidth of them at a time.
@@ -215,56 +226,61 @@ func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos, coun
 		if c.Membership == "join" {
 			to = max(to, head)
 		}
-		return s.move(ctx, user, c, to, counter)
+		done, _, err := s.move(ctx, user, c, to, counter)
+		return done, err
 	})
 }
 
 // move brings the cursor to or beyond to, with its entry in the log. It reports
-// false where somebody else was faster.
+// done false where somebody else was faster, and push if the entry is to be sent
+// by pushers.
 //
 // The cursor is written before the entry: a cursor whose entry is missing is
 // repaired by the next append, while an entry without a cursor would be told
 // twice. The number in the cursor names a slot of the log that holds either
 // this entry or one of another room; in the latter case a new slot is taken.
-func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos, counter Counter) (bool, error) {
+func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos, counter Counter) (done, push bool, err error) {
 	h, err := s.end(ctx, user)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
+	pushes := func(notes []Note) bool { return h.Pushers != 0 && len(notes) > 0 }
 	if c.N != 0 {
-		there, free, err := s.entryIs(ctx, user, c, h)
+		slot, free, err := s.slot(ctx, user, c, h)
 		if err != nil {
-			return false, err
+			return false, false, err
 		}
-		if !there {
+		if slot == nil {
 			before := c
 			before.To = c.From
 			_, notes, err := count(ctx, counter, user, h, before, c.To)
 			if err != nil {
-				return false, err
+				return false, false, err
 			}
 			// The slot is still free and next: fill it. Otherwise take another.
 			if !free {
 				if ok, err := s.claim(ctx, user, c, c.From, c.To, h.N+1, c.Unread); err != nil || !ok {
-					return false, err
+					return false, false, err
 				}
 			}
 			done, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To, Notes: notes})
-			return done && c.To >= to, err
+			return done && c.To >= to, pushes(notes), err
 		}
+		push = pushes(slot.Notes)
 	}
 	if c.To >= to {
-		return true, nil
+		return true, push, nil
 	}
 	unread, notes, err := count(ctx, counter, user, h, c, to)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	ok, err := s.claim(ctx, user, c, c.To, to, h.N+1, unread)
 	if err != nil || !ok {
-		return false, err
+		return false, false, err
 	}
-	return s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to, Notes: notes})
+	done, err = s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to, Notes: notes})
+	return done, push || pushes(notes), err
 }
 
 // count asks the counter, if there is one.
@@ -279,27 +295,30 @@ func count(ctx context.Context, counter Counter, user string, h Head, c Cursor, 
 	return unread, fewer(notes), nil
 }
 
-// entryIs reports whether the cursor's own entry is in the log (or was, and has
-// expired), and if not, whether its slot is the next to be written.
-func (s *Service) entryIs(ctx context.Context, user string, c Cursor, h Head) (there, free bool, err error) {
+// slot returns the cursor's own entry, if it is in the log (or was, and has
+// expired); nil if not, and whether its slot is the next to be written.
+func (s *Service) slot(ctx context.Context, user string, c Cursor, h Head) (own *Entry, free bool, err error) {
 	if c.N > h.N {
-		return false, c.N == h.N+1, nil
+		return nil, c.N == h.N+1, nil
 	}
-	if c.N == h.last.N {
-		return c.is(h.last), false, nil
+	e := h.last
+	if c.N != h.last.N {
+		it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: store.Key{Part: Part(user), Sort: entrySort(c.N)}}, store.Consistent)
+		if errors.Is(err, store.ErrNotFound) {
+			return &Entry{}, false, nil // numbers up to the head existed, so it has expired
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("read log of %s: %w", user, err)
+		}
+		e = Entry{}
+		if err := store.Decode(it, &e); err != nil {
+			return nil, false, err
+		}
 	}
-	it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: store.Key{Part: Part(user), Sort: entrySort(c.N)}}, store.Consistent)
-	if errors.Is(err, store.ErrNotFound) {
-		return true, false, nil // numbers up to the head existed, so it has expired
+	if !c.is(e) {
+		return nil, false, nil
 	}
-	if err != nil {
-		return false, false, fmt.Errorf("read log of %s: %w", user, err)
-	}
-	var e Entry
-	if err := store.Decode(it, &e); err != nil {
-		return false, false, err
-	}
-	return c.is(e), false, nil
+	return &e, false, nil
 }
 
 // is reports whether the entry in the cursor's slot is the cursor's own.
