@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
@@ -72,7 +73,7 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 		}
 	}
 	if fan.State == timeline.StatePulled {
-		err = s.tellPulled(ctx, room, own)
+		err = s.tellPulled(ctx, room, fan, own, head)
 	} else {
 		err = s.tellPushed(ctx, room, fan, own, head)
 	}
@@ -175,9 +176,13 @@ func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan,
 }
 
 // tellPulled wakes those who wait, once for the room, and writes to the logs of
-// those alone whose membership changed.
-func (s *Service) tellPulled(ctx context.Context, room string, own map[string]string) error {
-	audience := make(map[string]timeline.Pos, len(own))
+// those alone whose membership changed, or whose pushers have something to send.
+func (s *Service) tellPulled(ctx context.Context, room string, fan timeline.Fan, own map[string]string, head *timeline.Head) error {
+	unread := s.Timeline.Unread(room)
+	audience, err := s.phones(ctx, room, fan, head, unread)
+	if err != nil {
+		return err
+	}
 	ids := slices.DeleteFunc(slices.Collect(maps.Values(own)), func(eventID string) bool { return eventID == "" })
 	views, err := s.Timeline.ViewsByID(ctx, ids)
 	if err != nil {
@@ -185,12 +190,12 @@ func (s *Service) tellPulled(ctx context.Context, room string, own map[string]st
 	}
 	var joined []string
 	for user, eventID := range own {
-		audience[user] = 0 // the user's own last transition
+		audience[user] = max(audience[user], 0) // at least the user's own last transition
 		if v := views[eventID]; v != nil && v.Content.Membership == "join" {
 			joined = append(joined, user)
 		}
 	}
-	if err := s.moved(ctx, room, audience, s.Timeline.Unread(room)); err != nil {
+	if err := s.moved(ctx, room, audience, unread); err != nil {
 		return err
 	}
 	if err := s.Log.Pull(ctx, room, joined); err != nil {
@@ -214,4 +219,63 @@ func (s *Service) moved(ctx context.Context, room string, audience map[string]ti
 		}
 	}
 	return nil
+}
+
+// phonesFor is how long a process remembers which members of a pulled room have
+// pushers: to find out takes a read for each member. Who sets the first pusher is
+// notified of such rooms after that time.
+const phonesFor = time.Minute
+
+// phones are the members of a pulled room with pushers, and the version of their
+// settings.
+type phones struct {
+	at      time.Time
+	members []timeline.StateRow
+	users   map[string]int64
+}
+
+// maxPhones is of how many rooms phones are remembered.
+const maxPhones = 100
+
+// phones returns the members whom something since the last fan-out notifies, if
+// they have a pusher: their logs are written, since that is what pushers send.
+func (s *Service) phones(ctx context.Context, room string, fan timeline.Fan, head *timeline.Head, unread *timeline.Unread) (map[string]timeline.Pos, error) {
+	now := s.Clock.Now()
+	s.box.Lock()
+	known, ok := s.pushed[room]
+	s.box.Unlock()
+	if !ok || now.Sub(known.at) > phonesFor {
+		members, err := s.Timeline.Members(ctx, room, head, timeline.Local, "join")
+		if err != nil {
+			return nil, err
+		}
+		users, err := s.Log.WithPushers(ctx, usersOf(members))
+		if err != nil {
+			return nil, err
+		}
+		known = phones{at: now, users: users}
+		for _, m := range members {
+			if _, ok := users[m.StateKey]; ok {
+				known.members = append(known.members, m)
+			}
+		}
+		s.box.Lock()
+		if len(s.pushed) >= maxPhones {
+			clear(s.pushed)
+		}
+		s.pushed[room] = known
+		s.box.Unlock()
+	}
+	unread.Knows(head, known.members)
+	audience := map[string]timeline.Pos{}
+	for user, version := range known.users {
+		notifies, err := unread.Notifies(ctx, user, version, fan.Done, head.Pos)
+		if err != nil {
+			return nil, err
+		}
+		if notifies {
+			audience[user] = head.Pos
+		}
+	}
+	return audience, nil
 }

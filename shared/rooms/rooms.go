@@ -88,11 +88,12 @@ type Service struct {
 
 	box     sync.Mutex
 	letters map[string][]*letter // that wait for a room
+	pushed  map[string]phones    // of pulled rooms
 }
 
 // New returns the service.
 func New(o Options) *Service {
-	return &Service{Options: o, PullAbove: pullAbove, letters: map[string][]*letter{}}
+	return &Service{Options: o, PullAbove: pullAbove, letters: map[string][]*letter{}, pushed: map[string]phones{}}
 }
 
 // Writes is what an operation that makes an event uses; it is one set for all of

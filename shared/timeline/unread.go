@@ -168,6 +168,27 @@ func (u *Unread) Count(ctx context.Context, user string, version int64, c userlo
 	return sum, notes, nil
 }
 
+// Notifies reports whether any event of (from, to] notifies a user who is in the room.
+func (u *Unread) Notifies(ctx context.Context, user string, version int64, from, to Pos) (bool, error) {
+	rows, err := u.between(ctx, from, to)
+	if err != nil {
+		return false, err
+	}
+	rules, err := u.s.pushSettings(ctx, user, version)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range rows {
+		if r.event == nil || r.event.Sender == user {
+			continue
+		}
+		if o, err := u.outcome(ctx, user, rules, r); err != nil || o != nil {
+			return o != nil, err
+		}
+	}
+	return false, nil
+}
+
 // stayed is where the stay of a user who is in the room at the position began, or
 // zero if that is too long ago to be known.
 func stayed(c userlog.Cursor, at Pos) (begin Pos) {

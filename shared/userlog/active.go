@@ -182,6 +182,26 @@ func (s *Service) Active(ctx context.Context, users []string) ([]string, error) 
 	return active, nil
 }
 
+// WithPushers returns those of the users who have pushers, with the version of their
+// settings.
+func (s *Service) WithPushers(ctx context.Context, users []string) (map[string]int64, error) {
+	refs := make([]store.Ref, len(users))
+	for i, user := range users {
+		refs[i] = store.Ref{Table: store.Users, Key: logKey(user)}
+	}
+	items, err := s.getMany(ctx, refs)
+	if err != nil {
+		return nil, fmt.Errorf("read who has pushers: %w", err)
+	}
+	with := map[string]int64{}
+	for _, it := range items {
+		if it.Int(pushersAttr) != 0 {
+			with[userOfPart(it.Key.Part)] = it.Int(settingsAttr)
+		}
+	}
+	return with, nil
+}
+
 // seen remembers who is active, which is safe: activity is prolonged and never
 // cut short. Who was dormant a moment ago may be active by now, and is not kept.
 type seen struct {
