@@ -147,6 +147,7 @@ func (r *run) all(ctx context.Context, p push.Pusher) error {
 			return r.s.Push.Release(ctx, r.user, p, sent)
 		}
 		badge = false
+		r.recount()
 		sent.Failing, sent.Failures, sent.Next = 0, 0, 0
 		if err := r.s.Push.Release(ctx, r.user, p, sent); err != nil {
 			return err

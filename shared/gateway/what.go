@@ -133,6 +133,13 @@ func (r *run) about(ctx context.Context, roomID string, list []timeline.Notifica
 	return about, nil
 }
 
+// recount forgets the count: what comes next counts anew.
+func (r *run) recount() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unread = nil
+}
+
 // count is how many messages the user has not read in all rooms. It reads the
 // cursors of all of them, some thirteen of which are a read unit.
 func (r *run) count(ctx context.Context) (int, error) {

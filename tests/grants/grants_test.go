@@ -264,6 +264,7 @@ func talk(t *testing.T, base string) (tokens []string, room string) {
 		tokens = append(tokens, do(t, base, "", "POST", "/register", `{"username":"`+name+`","password":"a password","auth":{"type":"m.login.dummy"}}`).Token)
 		do(t, base, tokens[len(tokens)-1], "GET", "/sync", "")
 	}
+	do(t, base, tokens[1], "POST", "/pushers/set", `{"kind":"http","app_id":"a","pushkey":"k","app_display_name":"A","device_display_name":"D","lang":"en","data":{"url":"http://127.0.0.1:9/_matrix/push/v1/notify"}}`)
 	room = do(t, base, tokens[0], "POST", "/createRoom", `{"preset":"public_chat"}`).Room
 	do(t, base, tokens[1], "POST", "/join/"+url.PathEscape(room), "{}")
 	do(t, base, tokens[0], "PUT", "/rooms/"+url.PathEscape(room)+"/send/m.room.message/1", `{"msgtype":"m.text","body":"hello"}`)

@@ -90,7 +90,7 @@ func (g *gateway) next(t *testing.T) push {
 
 type client struct {
 	t     *testing.T
-	url   string
+	url   func() string // another one after a restart
 	id    string
 	token string
 	txn   int
@@ -102,7 +102,7 @@ func (c *client) call(method, path string, body any) map[string]any {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req, err := http.NewRequest(method, c.url+"/_matrix/client/v3"+path, bytes.NewReader(text))
+	req, err := http.NewRequest(method, c.url()+"/_matrix/client/v3"+path, bytes.NewReader(text))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -128,9 +128,9 @@ func (c *client) call(method, path string, body any) map[string]any {
 	return m
 }
 
-func register(t *testing.T, url, name string) *client {
+func register(t *testing.T, s interface{ Base() string }, name string) *client {
 	t.Helper()
-	c := &client{t: t, url: url}
+	c := &client{t: t, url: s.Base}
 	m := c.call("POST", "/register", map[string]any{"username": name, "password": "wonderland1", "auth": map[string]any{"type": "m.login.dummy"}})
 	c.id, c.token = m["user_id"].(string), m["access_token"].(string)
 	return c
@@ -161,7 +161,7 @@ func (c *client) send(room, body string, mentions ...string) string {
 func TestPhonesAreNotified(t *testing.T) {
 	t.Parallel()
 	s, g := server.Start(t), newGateway(t)
-	alice, bob := register(t, s.URL, "alice"), register(t, s.URL, "bob")
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
 	bob.pusher(g, "key", map[string]any{"org.example.custom": 1})
 
 	alice.call("PUT", "/profile/"+alice.id+"/displayname", map[string]any{"displayname": "Alice"})
@@ -203,7 +203,7 @@ func TestPhonesAreNotified(t *testing.T) {
 func TestAnEventIDMayBeAllThatIsSent(t *testing.T) {
 	t.Parallel()
 	s, g := server.Start(t), newGateway(t)
-	alice, bob := register(t, s.URL, "alice"), register(t, s.URL, "bob")
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
 	bob.pusher(g, "key", map[string]any{"format": "event_id_only"})
 	room := alice.call("POST", "/createRoom", map[string]any{"preset": "public_chat", "name": "Tea"})["room_id"].(string)
 	bob.call("POST", "/join/"+room, map[string]any{})
@@ -220,7 +220,7 @@ func TestAnEventIDMayBeAllThatIsSent(t *testing.T) {
 func TestAGatewayThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s, g := server.Start(t), newGateway(t)
-	alice, bob := register(t, s.URL, "alice"), register(t, s.URL, "bob")
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
 	bob.pusher(g, "key", nil)
 	room := alice.call("POST", "/createRoom", map[string]any{"preset": "public_chat"})["room_id"].(string)
 	bob.call("POST", "/join/"+room, map[string]any{})
@@ -244,7 +244,7 @@ func TestAGatewayThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 func TestARejectedPushkeyIsDeleted(t *testing.T) {
 	t.Parallel()
 	s, g := server.Start(t), newGateway(t)
-	alice, bob := register(t, s.URL, "alice"), register(t, s.URL, "bob")
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
 	bob.pusher(g, "old", nil)
 	bob.pusher(g, "new", nil)
 	room := alice.call("POST", "/createRoom", map[string]any{"preset": "public_chat"})["room_id"].(string)
@@ -276,7 +276,7 @@ func TestLargeRoomsNotifyToo(t *testing.T) {
 	// A room of two is a large one here.
 	s := server.InProcess(t, func(o *process.Options) { o.Adjust = func(s *home.Server) { s.Rooms.PullAbove = 1 } })
 	g := newGateway(t)
-	alice, bob := register(t, s.URL, "alice"), register(t, s.URL, "bob")
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
 	bob.pusher(g, "key", nil)
 	room := alice.call("POST", "/createRoom", map[string]any{"preset": "public_chat"})["room_id"].(string)
 	bob.call("POST", "/join/"+room, map[string]any{})

@@ -80,3 +80,6 @@ func (in *Inside) close() {
 		in.t.Errorf("close the server: %v", err)
 	}
 }
+
+// Base is URL.
+func (in *Inside) Base() string { return in.URL }

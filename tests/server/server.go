@@ -265,3 +265,6 @@ func Command(t testing.TB, flags ...string) *exec.Cmd {
 	t.Helper()
 	return exec.CommandContext(t.Context(), Binary(t), flags...)
 }
+
+// Base is URL, which is another one after a restart.
+func (s *Server) Base() string { return s.URL }
