@@ -156,6 +156,8 @@ type account struct {
 	UserType    string `db:"ut,omitempty"`
 	Created     int64  `db:"c"` // milliseconds
 	Deactivated bool   `db:"x,omitempty"`
+	// Erased says that who was not there when the user wrote is not shown it.
+	Erased bool `db:"er,omitempty"`
 	// Locked and Suspended are as an administrator set them last, and Standing
 	// counts how often that was.
 	Locked    bool  `db:"lk,omitempty"`

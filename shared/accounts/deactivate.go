@@ -63,10 +63,11 @@ const deactivationPart = "DEACTIVATING"
 func (s *Service) Deactivate(ctx context.Context, user string, erase bool) (Deactivation, error) {
 	d := Deactivation{UserID: user, At: s.opt.Clock.Now(), Erase: erase}
 	note := store.Update(store.Server, store.Key{Part: deactivationPart, Sort: user}).Set("at", millis(d.At))
+	end := store.Update(store.Users, accountKey(user)).Set("x", true).If(store.Exists())
 	if erase {
-		note = note.Set("er", true)
+		note, end = note.Set("er", true), end.Set("er", true)
 	}
-	err := s.transact(ctx, store.Update(store.Users, accountKey(user)).Set("x", true).If(store.Exists()), note)
+	err := s.transact(ctx, end, note)
 	if store.Failed(err) != nil {
 		return d, mxerr.NotFound("There is no user %s on this server.", user)
 	}
@@ -96,6 +97,25 @@ func (s *Service) Deactivated(ctx context.Context, d Deactivation) error {
 		return nil
 	}
 	return err
+}
+
+// Erased returns those of the local users who wanted to be erased.
+func (s *Service) Erased(ctx context.Context, users []string) (map[string]bool, error) {
+	refs := make([]store.Ref, len(users))
+	for i, user := range users {
+		refs[i] = store.Ref{Table: store.Users, Key: accountKey(user)}
+	}
+	items, err := store.GetAll(ctx, s.opt.DB, refs, store.Eventual)
+	if err != nil {
+		return nil, fmt.Errorf("read who is erased: %w", err)
+	}
+	erased := map[string]bool{}
+	for _, it := range items {
+		if it.Bool("er") {
+			erased[userlog.UserOfPart(it.Key.Part)] = true
+		}
+	}
+	return erased, nil
 }
 
 // Erase deletes what is kept for a user besides the account itself and events:

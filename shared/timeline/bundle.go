@@ -9,6 +9,7 @@ import (
 
 	"github.com/virga-im/virga/events/pdu"
 	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/userlog"
 )
 
 // bundle is what a client is told of an event's children.
@@ -217,7 +218,7 @@ func (w *view) firstSeen(ctx context.Context, children []*RelationRow) (Pos, err
 // seesChild reports whether the user sees an event, by its row in its parent's list.
 func (w *view) seesChild(ctx context.Context, r *RelationRow) (bool, error) {
 	row := &EventRow{Pos: r.Pos, ID: r.ID, Visibility: r.Visibility}
-	if w.cursor.MembershipAt(r.Pos) == "" && len(w.cursor.Transitions) >= keptTransitions {
+	if w.cursor.MembershipAt(r.Pos) == "" && len(w.cursor.Transitions) >= userlog.MaxTransitions {
 		var err error
 		if row, err = w.s.At(ctx, w.room, r.Pos); err != nil { // it has the state too
 			return false, err

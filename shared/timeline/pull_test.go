@@ -124,10 +124,11 @@ func TestAMessageInAPulledRoomCostsTheSameForMany(t *testing.T) {
 		h.rooms.PullAbove = 5
 		h.say(h.room, alice, said(0))
 		h.is(timeline.StatePulled)
+		h.say(h.room, alice, said(1)) // once a minute a process finds out who has pushers
 		h.listen(h.users...)
 		woken := counted{h.log.Waker, map[string]int{}}
 		h.log.Waker = woken
-		_, err := h.rooms.Send(h.ctx, h.room, message(alice, said(1)))
+		_, err := h.rooms.Send(h.ctx, h.room, message(alice, said(2)))
 		h.ok(err)
 		delete(woken.keys, "user "+alice)
 		var m store.Meter
@@ -145,7 +146,7 @@ func TestAMessageInAPulledRoomCostsTheSameForMany(t *testing.T) {
 		if keys := resp.WakeKeys(); !ready || len(keys) != 1 || keys[0] != "room "+h.room {
 			t.Errorf("ready %t; a device waits for %v", ready, keys)
 		}
-		h.heardAll(2, h.users...)
+		h.heardAll(3, h.users...)
 	}
 	if costs[8] != costs[60] || costs[8].Writes != 1 {
 		t.Errorf("a message costs %v", costs)

@@ -206,7 +206,8 @@ func TestReceiptsOfABusyRoomCostTheirOwnWritesOnly(t *testing.T) {
 	last := r.say(r.room, alice, "last")
 	per := receipts.Total().Writes / (n * messages)
 	t.Logf("%d readers of %d messages: %.2f WU a receipt, to tell others %v", n, messages, per, told.Tables())
-	if per > 3.1 {
+	// The receipt, for others, for the user's devices, and the counts.
+	if per > 4.1 {
 		t.Errorf("a receipt costs %.2f WU", per)
 	}
 	if told.Total().Writes > 2*messages {

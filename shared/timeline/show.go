@@ -49,6 +49,10 @@ func (w *view) show(ctx context.Context, rows []*EventRow, f format) ([]json.Raw
 	if len(rows) == 0 {
 		return shown, nil
 	}
+	rows, err := w.withoutErased(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
 	prev, because, err := w.companions(ctx, rows, f)
 	if err != nil {
 		return nil, err

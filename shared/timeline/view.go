@@ -142,7 +142,7 @@ func (w *view) membershipAt(ctx context.Context, r *EventRow) (string, error) {
 	if m := w.cursor.MembershipAt(r.Pos); m != "" {
 		return m, nil
 	}
-	if len(w.cursor.Transitions) < keptTransitions {
+	if len(w.cursor.Transitions) < userlog.MaxTransitions {
 		return "leave", nil
 	}
 	// The cursor has forgotten what was that long ago; the state has not.
@@ -151,7 +151,7 @@ func (w *view) membershipAt(ctx context.Context, r *EventRow) (string, error) {
 
 // membershipAtPos is membershipAt for any position.
 func (w *view) membershipAtPos(ctx context.Context, p Pos) (string, error) {
-	if m := w.cursor.MembershipAt(p); m != "" || len(w.cursor.Transitions) < keptTransitions {
+	if m := w.cursor.MembershipAt(p); m != "" || len(w.cursor.Transitions) < userlog.MaxTransitions {
 		return cmp.Or(m, "leave"), nil
 	}
 	root, err := w.s.RootAt(ctx, w.room, p)
@@ -160,10 +160,6 @@ func (w *view) membershipAtPos(ctx context.Context, p Pos) (string, error) {
 	}
 	return w.membershipIn(ctx, root)
 }
-
-// keptTransitions is how many transitions a cursor keeps. One that has fewer
-// knows all there were.
-const keptTransitions = 16
 
 // membershipIn returns the user's membership in a state.
 func (w *view) membershipIn(ctx context.Context, r trie.Root) (string, error) {

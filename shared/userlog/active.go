@@ -174,7 +174,7 @@ func (s *Service) Active(ctx context.Context, users []string) ([]string, error) 
 		if hour := now.Add(renewEvery); it.Int(pushersAttr) != 0 && hour.After(until) {
 			until = hour
 		}
-		if user := userOfPart(it.Key.Part); now.Before(until) {
+		if user := UserOfPart(it.Key.Part); now.Before(until) {
 			active = append(active, user)
 			s.seen.keep(user, until)
 		}
@@ -196,7 +196,7 @@ func (s *Service) WithPushers(ctx context.Context, users []string) (map[string]i
 	with := map[string]int64{}
 	for _, it := range items {
 		if it.Int(pushersAttr) != 0 {
-			with[userOfPart(it.Key.Part)] = it.Int(settingsAttr)
+			with[UserOfPart(it.Key.Part)] = it.Int(settingsAttr)
 		}
 	}
 	return with, nil

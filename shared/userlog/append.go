@@ -154,7 +154,7 @@ func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos, 
 		if err != nil {
 			return nil, err
 		}
-		cursors[userOfPart(it.Key.Part)] = c
+		cursors[UserOfPart(it.Key.Part)] = c
 	}
 	var mu sync.Mutex
 	err = each(slices.Collect(maps.Keys(to)), func(user string) error {

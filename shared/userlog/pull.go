@@ -63,7 +63,7 @@ func (s *Service) Pull(ctx context.Context, room string, users []string) error {
 	}
 	rows := make(map[string]store.Item, len(items))
 	for _, it := range items {
-		rows[userOfPart(it.Key.Part)] = it
+		rows[UserOfPart(it.Key.Part)] = it
 	}
 	return each(users, func(user string) error {
 		row := rows[user]

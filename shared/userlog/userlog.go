@@ -133,7 +133,8 @@ type Cursor struct {
 	UnreadText string `db:"u,omitempty"`
 }
 
-// MaxTransitions bounds a cursor to about 3 KB.
+// MaxTransitions is how many transitions a cursor keeps, which have about 3 KB. One that
+// has fewer knows all there were.
 const MaxTransitions = 16
 
 // MembershipAt returns the user's membership just after the position: that of
@@ -169,7 +170,8 @@ func WakeKey(user string) string { return "user " + user }
 // Part is the partition key of a user's rows in the users table.
 func Part(user string) string { return partPre + user }
 
-func userOfPart(part string) string { return strings.TrimPrefix(part, partPre) }
+// UserOfPart is the user of a partition that Part made.
+func UserOfPart(part string) string { return strings.TrimPrefix(part, partPre) }
 
 const (
 	partPre    = "U#"
