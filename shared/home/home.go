@@ -81,7 +81,7 @@ func New(o Options) (*Server, error) {
 	read := timeline.New(timeline.Options{DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName})
 	write := rooms.New(rooms.Options{
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
-		Keys: keys, Accounts: people, Directory: aliases, Timeline: read, Log: log, Queues: o.Queues,
+		Keys: keys, Accounts: people, Directory: aliases, Push: rules, Timeline: read, Log: log, Queues: o.Queues,
 	})
 	phones := &gateway.Service{
 		Clock: o.Clock, Log: log, Accounts: people, Push: rules, Timeline: read, Queues: o.Queues,

@@ -80,6 +80,9 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.inherit(ctx, room, own, head); err != nil {
+		return err
+	}
 	if !bytes.Equal(fan.Root, head.Root) {
 		if err := s.relist(ctx, room); err != nil {
 			return err

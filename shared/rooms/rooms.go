@@ -56,6 +56,7 @@ import (
 	"github.com/virga-im/virga/shared/federation"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
@@ -70,6 +71,7 @@ type Options struct {
 	Keys       *federation.Keys
 	Accounts   *accounts.Service
 	Directory  *directory.Service
+	Push       *push.Service
 	Timeline   *timeline.Service
 	Log        *userlog.Service
 	Queues     queue.Sender

@@ -17,6 +17,7 @@ import (
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
@@ -55,7 +56,9 @@ func open(t testing.TB, opt local.Options) *server {
 	s.timeline = timeline.New(timeline.Options{DB: l.DB(), Clock: clock.System{}, Log: s.log, Accounts: s.accounts, ServerName: "test"})
 	s.rooms = rooms.New(rooms.Options{
 		DB: l.DB(), Clock: clock.System{}, ServerName: "test", Keys: &federation.Keys{DB: l.DB(), Rand: rand.Reader},
-		Accounts: s.accounts, Directory: &directory.Service{DB: l.DB(), ServerName: "test"}, Timeline: s.timeline, Log: s.log,
+		Accounts: s.accounts, Directory: &directory.Service{DB: l.DB(), ServerName: "test"},
+		Push:     &push.Service{DB: l.DB(), Clock: clock.System{}, Accounts: s.accounts, Log: s.log},
+		Timeline: s.timeline, Log: s.log,
 	})
 	return s
 }

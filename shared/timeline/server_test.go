@@ -16,6 +16,7 @@ import (
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/push"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
@@ -67,7 +68,9 @@ func openWith(t testing.TB, opt local.Options, clock clock.Clock) *server {
 	s.timeline = timeline.New(timeline.Options{DB: db, Clock: clock, Log: s.log, Accounts: s.accounts, ServerName: "test"})
 	s.rooms = rooms.New(rooms.Options{
 		DB: db, Clock: clock, ServerName: "test", Keys: &federation.Keys{DB: db, Rand: rand.Reader},
-		Accounts: s.accounts, Directory: &directory.Service{DB: db, ServerName: "test"}, Timeline: s.timeline, Log: s.log,
+		Accounts: s.accounts, Directory: &directory.Service{DB: db, ServerName: "test"},
+		Push:     &push.Service{DB: db, Clock: clock, Accounts: s.accounts, Log: s.log},
+		Timeline: s.timeline, Log: s.log,
 	})
 	for _, name := range []string{"alice", "bob", "carol"} {
 		_, err := s.accounts.Register(s.ctx, accounts.Registration{Username: name, Password: "a password", InhibitLogin: true},

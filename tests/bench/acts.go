@@ -96,7 +96,7 @@ var acts = []act{
 	},
 	{
 		name: "createRoom", route: "createRoom",
-		limit: limit{5, 60, 8},
+		limit: limit{5, 60, 10},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			u, err := s.register()
 			return timed(func(int) error { _, err := u.room(); return err }), err
@@ -119,7 +119,7 @@ var acts = []act{
 	},
 	{
 		name: "join as 2nd member", route: "joinRoomById", budget: stateBudget(2),
-		limit: limit{9.5, 26, 12},
+		limit: limit{9.5, 26, 14},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(1, n)
 			if err != nil {
@@ -131,7 +131,7 @@ var acts = []act{
 	},
 	{
 		name: "leave of 2nd member", route: "leaveRoom", budget: stateBudget(2),
-		limit: limit{7.5, 26, 11},
+		limit: limit{7.5, 26, 13},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, rooms, err := s.roomsOf(2, n)
 			return timed(func(i int) error { return users[1].leave(rooms[i]) }), err
