@@ -46,7 +46,9 @@ type ThreadCount struct {
 	Last Pos `json:"l"`
 }
 
-// Note is a position that is to notify the user.
+// Note is a position that is to notify the user. Entries carry them, which costs
+// nothing; data-model.md, 3 would write a N# row for each, which by the default rules
+// is one for each message and member.
 type Note struct {
 	Pos       Pos  `json:"p"`
 	Highlight bool `json:"h,omitempty"`

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,8 +15,13 @@ type act struct {
 	// password says that it hashes one: it is done less often, on a server that
 	// hashes as it does for people.
 	password bool
-	// untimed acts have units only.
-	untimed bool
+	// untimed acts have units only, and unitless ones a time.
+	untimed, unitless bool
+	// crowd is how many clients are a crowd, 8 if zero, and rare by how much the act
+	// is done less often, for what takes long to prepare.
+	crowd, rare int
+	// aim is what we mean to reach.
+	aim aim
 	// wakes says that the time is that of a wake-up, so that acts per second mean
 	// nothing, and that the units are those of two requests at once.
 	wakes bool
@@ -30,6 +36,40 @@ type act struct {
 	// lane prepares n times of the act for one client. Times of acts that take
 	// more than their own request are those that do returns.
 	lane func(s *site, n int) (do func(i int) (time.Duration, error), err error)
+}
+
+// An aim is a time of one client, acts per second of one client or of a crowd, and
+// the server's time for an act. What is zero has no aim.
+type aim struct {
+	p50       time.Duration
+	perSecond float64
+	cpu       time.Duration
+}
+
+// String says what is aimed at.
+func (a aim) String() string {
+	var all []string
+	if a.p50 != 0 {
+		all = append(all, "≤ "+a.p50.String())
+	}
+	if a.perSecond != 0 {
+		all = append(all, fmt.Sprintf("≥ %.0f/s", a.perSecond))
+	}
+	if a.cpu != 0 {
+		all = append(all, "≤ "+a.cpu.String()+" CPU")
+	}
+	return strings.Join(all, ", ")
+}
+
+// verdict compares.
+func (a aim) verdict(t timing) string {
+	if a == (aim{}) {
+		return ""
+	}
+	if a.p50 != 0 && t.p50 > a.p50 || a.perSecond != 0 && max(t.alone, t.together) < a.perSecond || a.cpu != 0 && t.cpu > a.cpu {
+		return a.String() + ": **missed**"
+	}
+	return a.String() + ": ok"
 }
 
 // A cost is what an act consumes: in its request, and in the workers that it
@@ -95,14 +135,16 @@ var acts = []act{
 		},
 	},
 	{
-		name: "createRoom", route: "createRoom",
+		name: "createRoom", route: "createRoom", aim: aim{perSecond: 200},
 		limit: limit{5, 60, 10},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			u, err := s.register()
 			return timed(func(int) error { _, err := u.room(); return err }), err
 		},
 	},
-	{name: "send 1 KB to 2 members", route: "sendMessage", budget: sendBudget(2), limit: limit{6, 15, 10}, over: fanRow, lane: sendTo(2)},
+	{name: "send 1 KB to 2 members", route: "sendMessage", budget: sendBudget(2), limit: limit{6, 15, 10}, over: fanRow,
+		aim: aim{p50: time.Millisecond, cpu: 500 * time.Microsecond}, lane: sendTo(2)},
+	{name: "send 1 KB to 2 members, 16 senders", route: "sendMessage", unitless: true, crowd: 16, aim: aim{perSecond: 2500}, lane: sendTo(2)},
 	{name: "send 1 KB to 10 members", route: "sendMessage", budget: sendBudget(10), limit: limit{6, 31, 34}, over: fanRow, lane: sendTo(10)},
 	{
 		name: "state change, 2 members", route: "setRoomStateWithKey", budget: stateBudget(2),
@@ -138,7 +180,7 @@ var acts = []act{
 		},
 	},
 	{
-		name: "idle /sync, timeout=0", route: "sync", budget: &budget{2.5, 0},
+		name: "idle /sync, timeout=0", route: "sync", budget: &budget{2.5, 0}, aim: aim{p50: 400 * time.Microsecond},
 		limit: limit{2.5, 0, 0},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, _, err := s.roomOf(2)
@@ -170,7 +212,7 @@ var acts = []act{
 		},
 	},
 	{
-		name: "incremental /sync, 1 changed room", route: "sync", budget: &budget{7, 0},
+		name: "incremental /sync, 1 changed room", route: "sync", budget: &budget{7, 0}, aim: aim{p50: time.Millisecond},
 		limit: limit{7, 0, 0},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, room, err := s.roomOf(2)
@@ -221,7 +263,7 @@ var acts = []act{
 		},
 	},
 	{
-		name: "/messages, 20 of 1 KB", route: "getRoomEvents",
+		name: "/messages, 20 of 1 KB", route: "getRoomEvents", aim: aim{p50: 2 * time.Millisecond},
 		limit: limit{14, 0, 0},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, room, err := s.roomOf(2)
@@ -243,7 +285,14 @@ var acts = []act{
 			}), nil
 		},
 	},
-	{name: "wake-up: acknowledged send to answered /sync", route: "sync", wakes: true, lane: wakeUps},
+	{name: "initial /sync, 50 rooms of 50 messages", route: "sync", unitless: true, rare: 10, aim: aim{p50: 15 * time.Millisecond}, lane: wholeOf(50, 50)},
+	{name: "incremental /sync, 1 of 100 rooms changed", route: "sync", budget: &budget{7, 0}, limit: limit{7, 0, 0}, rare: 4,
+		aim: aim{p50: time.Millisecond}, lane: oneOf(100)},
+	{name: "incremental /sync, 1 of 1,000 rooms changed", route: "sync", unitless: true, crowd: 1,
+		aim: aim{p50: time.Millisecond}, lane: oneOf(1000)},
+	{name: "wake-up: acknowledged send to answered /sync", route: "sync", unitless: true, wakes: true, aim: aim{p50: 2 * time.Millisecond}, lane: wakeUps},
+	{name: "room of 1,000: send to last of 60 answered /syncs", route: "sync", unitless: true, wakes: true, crowd: 1, rare: 4,
+		aim: aim{p50: 20 * time.Millisecond, cpu: 20 * time.Millisecond}, lane: hall(1000, 60)},
 }
 
 // timed makes the time of an act that of its request.

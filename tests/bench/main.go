@@ -29,6 +29,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 )
 
 func main() {
@@ -37,6 +38,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "do little, for a look")
 	flag.StringVar(&o.out, "out", "", "the file to write besides standard output, such as tests/bench/results.md")
 	flag.StringVar(&o.explain, "explain", "", "print the store calls of an act instead of measuring; \"all\" is all of them")
+	flag.StringVar(&o.act, "act", "", "measure only the acts whose name has this in it")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
@@ -51,6 +53,7 @@ type options struct {
 	short   bool
 	out     string
 	explain string
+	act     string
 }
 
 func bench(ctx context.Context, o options, out, progress io.Writer) error {
@@ -75,12 +78,18 @@ func bench(ctx context.Context, o options, out, progress io.Writer) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if !strings.Contains(acts[i].name, o.act) {
+			continue
+		}
 		fmt.Fprintln(progress, acts[i].name)
 		x, err := both(bin, &acts[i], r.n)
 		if err != nil {
 			return err
 		}
 		r.results = append(r.results, x)
+	}
+	if o.act != "" {
+		return r.write(out)
 	}
 	fmt.Fprintln(progress, "starting and idling")
 	if r.start, err = starts(bin, r.runs); err != nil {
@@ -103,7 +112,7 @@ func bench(ctx context.Context, o options, out, progress io.Writer) error {
 // own, so that none finds what another left.
 func both(bin string, a *act, n int) (x result, err error) {
 	x.act = a
-	if !a.wakes {
+	if !a.unitless {
 		if x.consumption, err = consume(a); err != nil {
 			return x, err
 		}
@@ -114,6 +123,9 @@ func both(bin string, a *act, n int) (x result, err error) {
 	flags := []string{"-password-cost", "min"}
 	if a.password {
 		n, flags = max(crowd, n/10), nil
+	}
+	if a.rare > 0 {
+		n = max(crowd, n/a.rare)
 	}
 	c, err := start(bin, flags...)
 	if err != nil {
@@ -131,7 +143,7 @@ func explain(name string, out io.Writer) error {
 	for i := range acts {
 		a := &acts[i]
 		names = append(names, a.name)
-		if a.wakes || name != "all" && name != a.name {
+		if a.unitless || name != "all" && name != a.name {
 			continue
 		}
 		c, err := consume(a)

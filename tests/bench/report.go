@@ -40,11 +40,11 @@ func (r *report) write(w io.Writer) error {
 	p.printf("# Benchmark\n\nWritten by `go run ./tests/bench`; see its doc comment for what is measured.\n\n%s\n\n", facts())
 	p.printf("%d times each by one client, and %d times in all by %d clients at once; register and login, which hash a password as for people, a tenth of that.\n\n", r.n, 4*r.n, crowd)
 	p.printf("## Time\n\n")
-	p.printf("| act | p50 ms | p99 ms | acts/s by 1 | acts/s by %d | server CPU ms | RU by log | WU by log |\n", crowd)
-	p.printf("| --- | --: | --: | --: | --: | --: | --: | --: |\n")
+	p.printf("| act | p50 ms | p99 ms | acts/s by 1 | acts/s by %d | server CPU ms | RU by log | WU by log | aim |\n", crowd)
+	p.printf("| --- | --: | --: | --: | --: | --: | --: | --: | --- |\n")
 	for _, x := range r.results {
 		if x.act.untimed {
-			p.row(x.act.name, "–", "–", "–", "–", "–", "–", "–")
+			p.row(x.act.name, "–", "–", "–", "–", "–", "–", "–", "")
 			continue
 		}
 		alone, together, reads, writes := rate(x.alone), rate(x.together), units(x.timing.reads), units(x.timing.writes)
@@ -52,14 +52,18 @@ func (r *report) write(w io.Writer) error {
 			// A round waits until the /sync waits, and holds two requests.
 			alone, together = "–", "–"
 		}
-		p.row(x.act.name, ms(x.p50), ms(x.p99), alone, together, ms(x.cpu), reads, writes)
+		if x.act.crowd == 1 {
+			together = "–"
+		} else if x.act.crowd != 0 && !x.act.wakes {
+			together += fmt.Sprintf(" (by %d)", x.act.crowd)
+		}
+		p.row(x.act.name, ms(x.p50), ms(x.p99), alone, together, ms(x.cpu), reads, writes, x.act.aim.verdict(x.timing))
 	}
 	p.printf("\n## Units\n\n")
 	p.printf("| act | RU | WU | RU cold | workers RU | workers WU | budget RU | budget WU | |\n")
 	p.printf("| --- | --: | --: | --: | --: | --: | --: | --: | --- |\n")
 	for _, x := range r.results {
-		if x.act.wakes {
-			p.row(x.act.name, "–", "–", "–", "–", "–", "–", "–", "as send and as /sync")
+		if x.act.unitless {
 			continue
 		}
 		budgetReads, budgetWrites := "–", "–"

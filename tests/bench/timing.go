@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +12,7 @@ import (
 // A timing is what the clock says of an act.
 type timing struct {
 	p50, p99 time.Duration
-	// alone and together are acts per second by 1 and by 8 clients.
+	// alone and together are acts per second by 1 client and by a crowd.
 	alone, together float64
 	// cpu is the server's time for one act, that of its workers included.
 	cpu time.Duration
@@ -23,7 +24,8 @@ const crowd = 8
 
 // measure times n acts of one client, and then 4n acts of a crowd.
 func measure(c *child, a *act, n int) (t timing, err error) {
-	s := c.site(crowd)
+	many := cmp.Or(a.crowd, crowd)
+	s := c.site(max(many, 64))
 	defer s.http.CloseIdleConnections()
 
 	// What an act takes at first, it takes only once.
@@ -34,13 +36,16 @@ func measure(c *child, a *act, n int) (t timing, err error) {
 	if err != nil {
 		return t, err
 	}
-	together, err := run(c, s, a, crowd, 4*n)
-	if err != nil {
-		return t, err
+	together := &laps{}
+	if many > 1 {
+		if together, err = run(c, s, a, many, 4*n); err != nil {
+			return t, err
+		}
+		t.together = together.perSecond()
 	}
 	slices.Sort(alone.each)
 	t.p50, t.p99 = percentile(alone.each, 50), percentile(alone.each, 99)
-	t.alone, t.together = alone.perSecond(), together.perSecond()
+	t.alone = alone.perSecond()
 	t.cpu = (alone.cpu + together.cpu) / time.Duration(len(alone.each)+len(together.each))
 	if r := alone.logged.requests; r > 0 {
 		t.reads, t.writes = alone.logged.reads/float64(r), alone.logged.writes/float64(r)
