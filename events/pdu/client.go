@@ -96,6 +96,9 @@ func appendField(dst []byte, key, value string) []byte {
 // merge writes the members of base, except those for which drop says so or that
 // over has too, and those of over.
 func merge(base, over []byte, drop func(string) bool) []byte {
+	if len(base) == 0 {
+		return over
+	}
 	var all members
 	for key, value := range canonicaljson.Fields(base) {
 		if drop != nil && drop(key) || len(over) > 0 && canonicaljson.Get(over, key) != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/virga-im/virga/events/pdu"
 	"github.com/virga-im/virga/events/roomversion"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline/trie"
@@ -232,6 +233,8 @@ type EventRow struct {
 	Edited     bool `db:"re,omitempty"`
 	Referenced bool `db:"rf,omitempty"`
 	Threaded   bool `db:"th,omitempty"`
+
+	event *pdu.Event // of JSON, once it was read
 }
 
 // KindState is a change of state without an event.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/virga-im/virga/events/canonicaljson"
@@ -39,6 +40,18 @@ type unsigned struct {
 	Relations       *bundle         `json:"m.relations,omitempty"`
 	ReplacesState   string          `json:"replaces_state,omitempty"`
 	TransactionID   string          `json:"transaction_id,omitempty"`
+}
+
+// json encodes what most events have by hand: it is done for each of them.
+func (u unsigned) json() json.RawMessage {
+	if u.PrevContent != nil || u.RedactedBecause != nil || u.Relations != nil || u.ReplacesState != "" || u.TransactionID != "" {
+		return encode(u)
+	}
+	b := strconv.AppendInt([]byte(`{"age":`), u.Age, 10)
+	if u.Membership != "" {
+		b = canonicaljson.AppendString(append(b, `,"membership":`...), u.Membership)
+	}
+	return append(b, '}')
 }
 
 // show turns events into what the user's client sees. Everything that serves
@@ -93,9 +106,9 @@ func (w *view) show(ctx context.Context, rows []*EventRow, f format) ([]json.Raw
 			if err != nil {
 				return nil, err
 			}
-			u.RedactedBecause = re.ClientJSON(pdu.ClientFormat{OmitRoomID: f.noRoomID, Unsigned: encode(unsigned{Age: w.age(re)})})
+			u.RedactedBecause = re.ClientJSON(pdu.ClientFormat{OmitRoomID: f.noRoomID, Unsigned: unsigned{Age: w.age(re)}.json()})
 		}
-		shown = append(shown, f.pick(e.ClientJSON(pdu.ClientFormat{OmitRoomID: f.noRoomID, Unsigned: encode(u)})))
+		shown = append(shown, f.pick(e.ClientJSON(pdu.ClientFormat{OmitRoomID: f.noRoomID, Unsigned: u.json()})))
 	}
 	return shown, nil
 }

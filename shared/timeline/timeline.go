@@ -95,13 +95,19 @@ func (s *Service) Head(ctx context.Context, room string) (*Head, error) {
 // HeadOf reads a Head from the item that a failed condition returned.
 func HeadOf(it store.Item) (*Head, error) { return decodeHead(it) }
 
-// Event returns an event of the row in the form of the events packages.
+// Event returns an event of the row in the form of the events packages. It is read
+// once, so a row is for one goroutine.
 func (r *EventRow) Event() (*pdu.Event, error) {
+	if r.event != nil {
+		return r.event, nil
+	}
 	v, ok := roomversion.Get(r.RoomVersion)
 	if !ok {
 		return nil, fmt.Errorf("event %s has room version %q", r.ID, r.RoomVersion)
 	}
-	return pdu.Load(v, r.ID, r.JSON)
+	var err error
+	r.event, err = pdu.Load(v, r.ID, r.JSON)
+	return r.event, err
 }
 
 // At returns the row at a position of a room.
