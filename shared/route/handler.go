@@ -65,7 +65,8 @@ type Select[S any] func(*home.Server) *S
 // json.RawMessage (`body:"json"`, which must then be a JSON object). With
 // `required:"true"` an absent value is M_MISSING_PARAM. A field of type
 // http.Header tagged `header:"*"` gets the headers. Resp is encoded as JSON; it
-// may have a method Status() int, and a method Headers(http.Header).
+// may have a method Status() int, and a method Headers(http.Header), or a method
+// WriteJSON(context.Context, io.Writer) error that writes it piece by piece.
 func Handle[S, Req, Resp any](sel Select[S], fn func(context.Context, *S, Caller, *Req) (*Resp, error)) Handler {
 	return &handle[S, Req, Resp]{sel: sel, fn: fn}
 }
@@ -88,7 +89,7 @@ func (h *handle[S, Req, Resp]) serve(ctx context.Context, rt *Runtime, _ *Route,
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, resp)
+	return writeJSON(ctx, w, resp)
 }
 
 // Raw is for handlers that are not JSON in, JSON out: media, pages, redirects.
@@ -189,7 +190,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 	keys, timeout := P(req).Waits(c)
 	timeout = min(timeout, rt.MaxHold)
 	if ready || timeout <= 0 || route.finishes(r) {
-		return writeJSON(w, resp)
+		return writeJSON(ctx, w, resp)
 	}
 	if rt.Limits != nil {
 		done, err := rt.Limits.wait(c.UserID)
@@ -215,7 +216,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 			return err
 		}
 		if ready || !rt.Clock.Now().Before(until) {
-			return writeJSON(w, resp)
+			return writeJSON(ctx, w, resp)
 		}
 		keys, more := withKeysOf(resp, wait.Keys)
 		ends := earliest(resp, until)
@@ -234,7 +235,7 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 				if err != nil {
 					return err
 				}
-				return writeJSON(w, resp)
+				return writeJSON(ctx, w, resp)
 			}
 		}
 		// A wake is a hint, and may concern something that this request filters
@@ -303,13 +304,42 @@ func OnTimer[S any](sel Select[S], fn func(context.Context, *S) error) WorkerHan
 	return WorkerHandler{timer: func(ctx context.Context, srv *home.Server) error { return fn(ctx, sel(srv)) }}
 }
 
-func writeJSON(w http.ResponseWriter, resp any) error {
+// writesJSON is implemented by responses that are more than memory should hold, and
+// that write themselves. An error before the first byte is answered as usual, a later
+// one cuts the answer off.
+type writesJSON interface {
+	WriteJSON(ctx context.Context, w io.Writer) error
+}
+
+// client is where an answer goes, and remembers whether somebody is still there.
+type client struct {
+	io.Writer
+	gone error
+}
+
+func (c *client) Write(b []byte) (n int, err error) {
+	n, err = c.Writer.Write(b)
+	if err != nil {
+		c.gone = err
+	}
+	return n, err
+}
+
+func writeJSON(ctx context.Context, w http.ResponseWriter, resp any) error {
 	if h, ok := resp.(interface{ Headers(http.Header) }); ok {
 		h.Headers(w.Header())
 	}
 	status := http.StatusOK
 	if s, ok := resp.(interface{ Status() int }); ok {
 		status = s.Status()
+	}
+	if long, ok := resp.(writesJSON); ok {
+		w.Header().Set("Content-Type", "application/json")
+		to := &client{Writer: w}
+		if err := long.WriteJSON(ctx, to); err != nil && to.gone == nil {
+			return err
+		}
+		return nil // the client may be gone, which is no error of ours
 	}
 	body, err := marshal(resp)
 	if err != nil {

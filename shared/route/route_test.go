@@ -217,3 +217,59 @@ func TestAnIPv6NetworkIsOneAddress(t *testing.T) {
 		}
 	}
 }
+
+// long is an answer that writes itself, and fails after so many bytes.
+type long struct{ after int }
+
+func (l *long) WriteJSON(_ context.Context, w io.Writer) error {
+	if l.after > 0 {
+		if _, err := io.WriteString(w, strings.Repeat(" ", l.after)); err != nil {
+			return err
+		}
+	}
+	return errors.New("the store is gone")
+}
+
+func TestLongAnswersFailAsLongAsNothingWasSent(t *testing.T) {
+	for after, want := range map[int]string{0: "M_UNKNOWN", 5: "cut off"} {
+		var log bytes.Buffer
+		h := serve(t, nil, &log, Route{
+			Name: "long", Pattern: "GET /x/long",
+			Handler: Handle(none, func(context.Context, *nothing, Caller, *Empty) (*long, error) { return &long{after}, nil }),
+		})
+		got := func() (got string) {
+			defer func() {
+				if p := recover(); p == http.ErrAbortHandler {
+					got = "cut off"
+				} else if p != nil {
+					panic(p)
+				}
+			}()
+			w := ask(h, "GET", "/x/long", "")
+			return fmt.Sprint(w.Code, w.Body)
+		}()
+		if !strings.Contains(got, want) || want != "cut off" && !strings.HasPrefix(got, "500") {
+			t.Errorf("after %d bytes: %s", after, got)
+		}
+		if !strings.Contains(log.String(), "the store is gone") {
+			t.Errorf("the log is silent: %s", &log)
+		}
+	}
+}
+
+// A client that hangs up in the middle is no error.
+func TestLongAnswersEndWithTheirClient(t *testing.T) {
+	var log bytes.Buffer
+	h := serve(t, nil, &log, Route{
+		Name: "long", Pattern: "GET /x/long",
+		Handler: Handle(none, func(context.Context, *nothing, Caller, *Empty) (*long, error) { return &long{5}, nil }),
+	})
+	h.ServeHTTP(deaf{httptest.NewRecorder()}, httptest.NewRequest("GET", "/x/long", nil))
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Error(&log)
+	}
+}
+
+type deaf struct{ http.ResponseWriter }
+
+func (deaf) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
