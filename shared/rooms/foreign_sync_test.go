@@ -1,6 +1,7 @@
 package rooms_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,6 +31,9 @@ func (f *follower) sync() {
 	resp, _, err := f.timeline.Sync(f.ctx, timeline.Viewer{User: f.user, Device: "D"}, timeline.SyncRequest{Since: f.since, StateAfter: f.after})
 	f.ok(err)
 	f.since = resp.NextBatch
+	var body bytes.Buffer
+	f.ok(resp.WriteJSON(f.ctx, &body))
+	f.ok(json.Unmarshal(body.Bytes(), resp))
 	if resp.Rooms == nil {
 		return
 	}

@@ -221,17 +221,20 @@ func ReceiptEvents(viewer string, list []Receipts) []json.RawMessage {
 
 const typeReceipt = "m.receipt"
 
-// receipts returns what the client is told of how far others and itself have read.
-func (y *syncing) receipts(ctx context.Context, t *task) (*Events, error) {
-	f := &y.filter.Room.Ephemeral
-	if !f.wantsRoom(t.room) || !f.wantsType(typeReceipt) {
-		return nil, nil
+// ephemeral returns who types in a joined room, and what the client is told of how
+// far others and itself have read it.
+func (y *syncing) ephemeral(ctx context.Context, t *task) (*Events, error) {
+	var events []json.RawMessage
+	if f := &y.filter.Room.Ephemeral; f.wantsRoom(t.room) && f.wantsType(typeReceipt) {
+		list, err := y.receiptsFor(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		events = ReceiptEvents(y.User, list)
 	}
-	list, err := y.receiptsFor(ctx, t)
-	if err != nil {
-		return nil, err
+	if typing, ok := y.typed[t.room]; ok {
+		events = append(events, typing)
 	}
-	events := ReceiptEvents(y.User, list)
 	if len(events) == 0 {
 		return nil, nil
 	}

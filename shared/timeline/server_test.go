@@ -1,6 +1,7 @@
 package timeline_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -158,10 +159,20 @@ func (s *server) syncs(user string, req timeline.SyncRequest) *timeline.SyncResp
 	s.t.Helper()
 	resp, _, err := s.timeline.Sync(s.ctx, viewer(user), req)
 	s.ok(err)
-	if resp.Rooms == nil {
-		resp.Rooms = new(timeline.SyncRooms)
+	return s.read(resp)
+}
+
+// read is an answer as a client reads it.
+func (s *server) read(resp *timeline.SyncResponse) *timeline.SyncResponse {
+	s.t.Helper()
+	var body bytes.Buffer
+	s.ok(resp.WriteJSON(s.ctx, &body))
+	read := *resp // with what it waits for
+	read.AccountData, read.Rooms = nil, new(timeline.SyncRooms)
+	if err := json.Unmarshal(body.Bytes(), &read); err != nil {
+		s.t.Fatalf("%v in %s", err, body.Bytes())
 	}
-	return resp
+	return &read
 }
 
 // event is an event as a client reads it.

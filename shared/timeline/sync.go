@@ -28,11 +28,14 @@ type SyncRequest struct {
 	StateAfter, StateAfterUnstable bool
 }
 
-// SyncResponse is an answer of /sync. It has no empty sections.
+// SyncResponse is an answer of /sync, to be written by WriteJSON. It has no empty
+// sections.
 type SyncResponse struct {
-	NextBatch   string     `json:"next_batch"`
-	AccountData *Events    `json:"account_data,omitempty"`
-	Rooms       *SyncRooms `json:"rooms,omitempty"`
+	NextBatch   string  `json:"next_batch"`
+	AccountData *Events `json:"account_data,omitempty"`
+	// Rooms is for those who read an answer. Sync leaves it nil, as the rooms of an
+	// account may be more than memory holds: they are told while they are written.
+	Rooms *SyncRooms `json:"rooms,omitempty"`
 	// OneTimeKeys and FallbackKeys are always there: a client that misses them
 	// takes that for a change.
 	OneTimeKeys  map[string]int `json:"device_one_time_keys_count"`
@@ -40,6 +43,7 @@ type SyncResponse struct {
 
 	wakes []string
 	again time.Time
+	told  *toldRooms
 }
 
 // WakeKeys are the keys to wait for beside the user's own: those of the user's
@@ -64,7 +68,7 @@ type SyncRoom struct {
 	State               *Events       `json:"state,omitempty"`
 	StateAfter          *Events       `json:"state_after,omitempty"`
 	StateAfterUnstable  *Events       `json:"org.matrix.msc4222.state_after,omitempty"`
-	Timeline            TimelineBatch `json:"timeline"`
+	Timeline            TimelineBatch `json:"timeline,omitzero"`
 	Ephemeral           *Events       `json:"ephemeral,omitempty"`
 	AccountData         *Events       `json:"account_data,omitempty"`
 	UnreadNotifications *UnreadCounts `json:"unread_notifications,omitempty"`
@@ -104,6 +108,7 @@ type UnreadCounts struct {
 // task is what an answer has to tell of one room: the positions in (from, to].
 type task struct {
 	room     string
+	section  section         // where it is told
 	cursor   *userlog.Cursor // nil until it is read
 	from, to Pos
 	// fresh says that the client knows nothing of the room.
@@ -126,6 +131,7 @@ type syncing struct {
 	Viewer
 	req    SyncRequest
 	filter *Filter
+	all    bool     // whether the answer tells of all rooms, and so is worth giving
 	pulled []string // rooms that the next look has to look at
 	// watched are rooms that may have something that is in no log.
 	watched []string
@@ -140,8 +146,7 @@ type syncing struct {
 	inviteRules *accounts.InviteRules
 	inviteErr   error
 
-	mu    sync.Mutex
-	rooms SyncRooms
+	typed map[string]json.RawMessage        // m.typing events by room
 	data  map[string][]accounts.AccountData // of rooms, when all of it was read
 }
 
@@ -160,9 +165,6 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	if err != nil {
 		return nil, false, err
 	}
-	if err := y.each(ctx, tasks); err != nil {
-		return nil, false, err
-	}
 	if next.Typing, err = y.typing(ctx, next.Typing, next.N); err != nil {
 		return nil, false, err
 	}
@@ -170,19 +172,17 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	for _, room := range append(y.wakeRooms, y.pulled...) {
 		resp.wakes = append(resp.wakes, userlog.RoomWakeKey(room))
 	}
-	ready = req.Since == "" || req.FullState
 	if len(global) > 0 {
 		resp.AccountData, ready = &Events{global}, true
 	}
-	if r := &y.rooms; len(r.Join)+len(r.Invite)+len(r.Knock)+len(r.Leave) > 0 {
-		resp.Rooms, ready = r, true
-	}
-	return resp, ready, nil
+	resp.told, err = y.rooms(ctx, tasks)
+	return resp, ready || resp.told.any(), err
 }
 
 // plan finds out what is to be told: the rooms, and the global account data.
 func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, global []json.RawMessage, err error) {
 	if y.req.Since == "" {
+		y.all = true
 		h, err := y.s.Log.Head(ctx, y.User)
 		if err != nil {
 			return next, nil, nil, err
@@ -216,9 +216,11 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 			return next, nil, nil, err
 		}
 	}
+	rebuild := page.Gap || since.Epoch != page.Head.Epoch
+	y.all = rebuild || y.req.FullState
 	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice, Typing: since.Typing}, page.Head.Pulled
 	y.watched = page.Watched
-	if page.Gap || since.Epoch != next.Epoch {
+	if rebuild {
 		tasks, global, err = y.everything(ctx, next.N, true)
 		return next, tasks, global, err
 	}
@@ -256,9 +258,11 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 			return next, nil, nil, err
 		}
 		for _, c := range cursors {
-			if c.cursor.MembershipAt(c.to) == "join" && byRoom[c.room] == nil {
+			if byRoom[c.room] != nil {
+				byRoom[c.room].cursor = c.cursor
+			} else if c.cursor.MembershipAt(c.to) == "join" {
 				t := of(c.room)
-				t.from, t.to = c.to, c.to
+				t.cursor, t.from, t.to = c.cursor, c.to, c.to
 			}
 		}
 	}
@@ -354,43 +358,6 @@ func (s *Service) told(ctx context.Context, user string, c userlog.Cursor) (Pos,
 		}
 	}
 	return c.To, nil // an entry that has expired was there
-}
-
-// each makes the answers of rooms.
-func (y *syncing) each(ctx context.Context, tasks []*task) error {
-	return parallel(ctx, tasks, func(ctx context.Context, t *task) error {
-		if !y.filter.Room.wantsRoom(t.room) {
-			return nil
-		}
-		return y.tell(ctx, t)
-	})
-}
-
-// parallel does something for each of a user's rooms, a few at a time: on a
-// remote store it is mostly waiting.
-func parallel[T any](ctx context.Context, list []T, do func(context.Context, T) error) error {
-	const width = 8
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, width)
-	for _, x := range list {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if ctx.Err() != nil {
-				return
-			}
-			if err := do(ctx, x); err != nil {
-				cancel(err)
-			}
-		})
-	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
 }
 
 // globalData returns the global account data of the given types.

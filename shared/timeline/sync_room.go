@@ -11,9 +11,9 @@ import (
 	"github.com/virga-im/virga/shared/userlog"
 )
 
-// tell adds one room to the answer, in the section of the user's membership at
+// place finds out where a room is told: in the section of the user's membership at
 // the end of the task.
-func (y *syncing) tell(ctx context.Context, t *task) error {
+func (y *syncing) place(ctx context.Context, t *task) error {
 	if t.cursor == nil {
 		c, err := y.s.Log.Cursor(ctx, y.User, t.room)
 		if err != nil {
@@ -21,57 +21,74 @@ func (y *syncing) tell(ctx context.Context, t *task) error {
 		}
 		t.cursor = &c
 	}
-	w := &view{
+	membership := t.cursor.Membership
+	if t.to != 0 {
+		var err error
+		if membership, err = y.view(t).membershipAtPos(ctx, t.to); err != nil {
+			return err
+		}
+	}
+	t.section = sectionOf(membership)
+	return nil
+}
+
+func (y *syncing) view(t *task) *view {
+	return &view{
 		s: y.s, Viewer: y.Viewer, room: t.room, cursor: *t.cursor, until: end, ignores: y.ignores,
 		appliesTimeline: !y.req.StateAfter && !y.req.StateAfterUnstable,
 	}
-	if t.to == 0 {
-		return y.onlyData(ctx, t)
-	}
-	membership, err := w.membershipAtPos(ctx, t.to)
-	if err != nil {
-		return err
-	}
-	switch membership {
-	case "join":
-		return y.joined(ctx, w, t)
-	case "invite", "knock":
-		return y.asked(ctx, w, t, membership)
-	}
-	return y.left(ctx, w, t)
 }
 
-// onlyData is for a room of which nothing but account data and receipts changed.
-func (y *syncing) onlyData(ctx context.Context, t *task) error {
-	data, err := y.roomData(ctx, t)
-	if err != nil {
-		return err
+// tell returns what the answer says of one room, or nil.
+func (y *syncing) tell(ctx context.Context, t *task) ([]byte, error) {
+	if t.section == invitedRooms || t.section == knockedRooms {
+		if t.to == 0 {
+			return nil, nil
+		}
+		return y.asked(ctx, y.view(t), t)
 	}
-	room := &SyncRoom{Timeline: TimelineBatch{Events: []json.RawMessage{}}, AccountData: data}
-	if t.cursor.Membership == "join" {
-		if room.Ephemeral, err = y.receipts(ctx, t); err != nil {
-			return err
+	var room *SyncRoom
+	var err error
+	switch {
+	case t.to == 0:
+		room, err = y.onlyData(ctx, t)
+	case t.section == joinedRooms:
+		room, err = y.joined(ctx, y.view(t), t)
+	default:
+		room, err = y.left(ctx, y.view(t), t)
+	}
+	if err != nil || room == nil {
+		return nil, err
+	}
+	y.spell(room)
+	return room.encode(), nil
+}
+
+// onlyData is for a room of which nothing but account data and ephemeral events
+// changed.
+func (y *syncing) onlyData(ctx context.Context, t *task) (room *SyncRoom, err error) {
+	room = new(SyncRoom)
+	switch t.section {
+	case joinedRooms:
+		if room.Ephemeral, err = y.ephemeral(ctx, t); err != nil {
+			return nil, err
 		}
 		if len(t.own) > 0 {
 			room.unread(t.cursor.Unread, y.filter)
 		}
-	}
-	if room.empty() && room.UnreadNotifications == nil {
-		return nil
-	}
-	switch t.cursor.Membership {
-	case "join":
-		put(y, &y.rooms.Join, t.room, room)
-	case "leave", "ban":
-		if y.filter.Room.IncludeLeave && !t.cursor.Forgotten {
-			put(y, &y.rooms.Leave, t.room, room)
+	case leftRooms:
+		if !y.filter.Room.IncludeLeave || t.cursor.Forgotten || t.cursor.Membership == "" {
+			return nil, nil
 		}
 	}
-	return nil
+	if room.AccountData, err = y.roomData(ctx, t); err != nil || room.empty() && room.UnreadNotifications == nil {
+		return nil, err
+	}
+	return room, nil
 }
 
 // joined tells of a room that the user is in.
-func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
+func (y *syncing) joined(ctx context.Context, w *view, t *task) (*SyncRoom, error) {
 	k := known{nothing: t.fresh || y.req.FullState}
 	var seen Pos
 	if !t.fresh {
@@ -79,7 +96,7 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 		// be told as a difference.
 		before, err := w.membershipAtPos(ctx, t.from)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if before != "join" || slices.ContainsFunc(w.cursor.Transitions, func(tr userlog.Transition) bool {
 			return tr.Pos > t.from && tr.Pos <= t.to && tr.Membership != "join"
@@ -93,28 +110,27 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) error {
 	}
 	st, err := w.walk(ctx, t.from, t.to, &y.filter.Room.Timeline)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	st.limited = st.limited || t.again
 	if err := y.remember(ctx, w, st, &k, t.from, seen); err != nil {
-		return err
+		return nil, err
 	}
 	room, err := y.body(ctx, w, st, k, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if room.AccountData, err = y.roomData(ctx, t); err != nil {
-		return err
+		return nil, err
 	}
-	if room.Ephemeral, err = y.receipts(ctx, t); err != nil {
-		return err
+	if room.Ephemeral, err = y.ephemeral(ctx, t); err != nil {
+		return nil, err
 	}
 	room.unread(t.cursor.Unread, y.filter)
 	if !k.nothing && room.empty() {
-		return nil
+		return nil, nil
 	}
-	put(y, &y.rooms.Join, t.room, room)
-	return nil
+	return room, nil
 }
 
 // unread adds the counts of what the user has not read, also where there is
@@ -223,17 +239,7 @@ func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summa
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case !after:
-		room.State = &Events{state}
-	default:
-		if y.req.StateAfter {
-			room.StateAfter = &Events{state}
-		}
-		if y.req.StateAfterUnstable {
-			room.StateAfterUnstable = &Events{state}
-		}
-	}
+	room.State = &Events{state}
 	room.Timeline = TimelineBatch{Limited: st.limited, PrevBatch: token.Position(st.before)}
 	shows := y.format(true)
 	// Who gets every event aggregates them itself.
@@ -250,7 +256,7 @@ func (y *syncing) format(prev bool) format {
 
 // left tells of a room that the user is not in any more: up to the departure,
 // and no further.
-func (y *syncing) left(ctx context.Context, w *view, t *task) error {
+func (y *syncing) left(ctx context.Context, w *view, t *task) (*SyncRoom, error) {
 	i := -1
 	for j, tr := range w.cursor.Transitions {
 		if tr.Pos <= t.to {
@@ -258,7 +264,7 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) error {
 		}
 	}
 	if i < 0 {
-		return nil
+		return nil, nil
 	}
 	last := w.cursor.Transitions[i]
 	if !t.fresh && last.Pos <= t.from {
@@ -270,17 +276,17 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) error {
 	if ok && (t.fresh && !t.again || !t.fresh && was > t.from) {
 		before, err := w.membershipAtPos(ctx, t.from)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		seen := w.lastSeen(t.from, before)
 		if k.nothing = t.fresh || before != "join"; k.nothing {
 			t.from = 0
 		}
 		if st, err = w.walk(ctx, t.from, was, &y.filter.Room.Timeline); err != nil {
-			return err
+			return nil, err
 		}
 		if err := y.remember(ctx, w, st, &k, t.from, seen); err != nil {
-			return err
+			return nil, err
 		}
 	} else {
 		st.before, st.limited = last.Pos-1, t.again
@@ -290,7 +296,7 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) error {
 	if !ok || last.Pos > was || len(st.rows) == 0 {
 		row, _, err := y.s.transitionRow(ctx, t.room, last)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if row != nil && !slices.ContainsFunc(st.rows, func(r *EventRow) bool { return r.ID == row.ID }) {
 			st.rows = append(st.rows, row)
@@ -298,13 +304,12 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) error {
 	}
 	room, err := y.body(ctx, w, st, k, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if room.AccountData, err = y.roomData(ctx, t); err != nil {
-		return err
+		return nil, err
 	}
-	put(y, &y.rooms.Leave, t.room, room)
-	return nil
+	return room, nil
 }
 
 // transitionRow returns the event of a change of membership, or nil if it was lost
@@ -325,30 +330,30 @@ func (s *Service) transitionRow(ctx context.Context, room string, tr userlog.Tra
 
 // asked tells of an invite, or of a knock: the room as it shows itself to people
 // outside, and the membership event.
-func (y *syncing) asked(ctx context.Context, w *view, t *task, membership string) error {
+func (y *syncing) asked(ctx context.Context, w *view, t *task) ([]byte, error) {
 	i := slices.IndexFunc(w.cursor.Transitions, func(tr userlog.Transition) bool { return tr.Pos > t.to })
 	if i < 0 {
 		i = len(w.cursor.Transitions)
 	}
 	if i == 0 {
-		return nil
+		return nil, nil
 	}
 	tr := w.cursor.Transitions[i-1]
 	if !t.fresh && tr.Pos <= t.from {
-		return nil
+		return nil, nil
 	}
-	if membership == "invite" {
+	if t.section == invitedRooms {
 		if wanted, err := y.wantsInvite(ctx, tr.Sender); err != nil || !wanted {
-			return err
+			return nil, err
 		}
 	}
 	row, root, err := y.s.transitionRow(ctx, t.room, tr)
 	if err != nil || row == nil {
-		return err
+		return nil, err
 	}
 	rows, err := y.s.StateEvents(ctx, t.room, root, append(memberKeys(tr.Sender), stripped...)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !slices.ContainsFunc(rows, func(r *EventRow) bool { return r.ID == row.ID }) {
 		rows = append(rows, row)
@@ -357,16 +362,34 @@ func (y *syncing) asked(ctx context.Context, w *view, t *task, membership string
 	for _, r := range rows {
 		e, err := r.Visible()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		state.Events = append(state.Events, e.StrippedJSON())
 	}
-	if membership == "knock" {
-		put(y, &y.rooms.Knock, t.room, &KnockedRoom{state})
-	} else {
-		put(y, &y.rooms.Invite, t.room, &InvitedRoom{state})
+	if t.section == knockedRooms {
+		return encode(KnockedRoom{state}), nil
 	}
-	return nil
+	return encode(InvitedRoom{state}), nil
+}
+
+// spell puts the state under the key that the client asks for, which is there even
+// if there is none to tell.
+func (y *syncing) spell(r *SyncRoom) {
+	state := r.State
+	if state == nil {
+		state = &Events{}
+	}
+	if !y.req.StateAfter && !y.req.StateAfterUnstable {
+		r.State = state
+		return
+	}
+	r.State = nil
+	if y.req.StateAfter {
+		r.StateAfter = state
+	}
+	if y.req.StateAfterUnstable {
+		r.StateAfterUnstable = state
+	}
 }
 
 // roomData returns the room's account data that the client does not have.
@@ -387,13 +410,4 @@ func (y *syncing) roomData(ctx context.Context, t *task) (*Events, error) {
 		return nil, err
 	}
 	return &Events{events}, nil
-}
-
-func put[T any](y *syncing, section *map[string]T, room string, answer T) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	if *section == nil {
-		*section = map[string]T{}
-	}
-	(*section)[room] = answer
 }

@@ -1,13 +1,16 @@
 package timeline_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 )
 
@@ -398,3 +401,48 @@ func TestAccountDataIsTold(t *testing.T) {
 		t.Errorf("the filter is ignored: %+v", resp)
 	}
 }
+
+// What an account has is more than memory holds, so it is read while it is sent.
+func TestAllRoomsAreReadWhileTheyAreWritten(t *testing.T) {
+	s := open(t)
+	for range 30 {
+		room := s.create()
+		for i := range 8 {
+			s.say(room, alice, fmt.Sprint(i, strings.Repeat("long ", 400)))
+		}
+	}
+	var m store.Meter
+	ctx := store.WithMeter(s.ctx, &m)
+	resp, ready, err := s.timeline.Sync(ctx, viewer(alice), timeline.SyncRequest{})
+	s.ok(err)
+	if !ready {
+		t.Error("an initial sync waits")
+	}
+	var began float64
+	var body bytes.Buffer
+	s.ok(resp.WriteJSON(ctx, writer(func(b []byte) (int, error) {
+		if began == 0 {
+			began = m.Total().Reads
+		}
+		return body.Write(b)
+	})))
+	if all := m.Total().Reads; began == 0 || began > all*2/3 {
+		t.Errorf("%.0f of %.0f units were read before the first byte was sent", began, all)
+	}
+	var got timeline.SyncResponse
+	s.ok(json.Unmarshal(body.Bytes(), &got))
+	if len(got.Rooms.Join) != 30 {
+		t.Errorf("there are %d rooms", len(got.Rooms.Join))
+	}
+	// Whoever cannot read on leaves nothing running.
+	gone := errors.New("gone")
+	resp, _, err = s.timeline.Sync(ctx, viewer(alice), timeline.SyncRequest{})
+	s.ok(err)
+	if err := resp.WriteJSON(ctx, writer(func([]byte) (int, error) { return 0, gone })); !errors.Is(err, gone) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -149,8 +150,10 @@ func TestSyncBudget(t *testing.T) {
 	measure := func(what string, budget float64) {
 		t.Helper()
 		var m store.Meter
-		_, _, err := s.timeline.Sync(store.WithMeter(s.ctx, &m), viewer(bob), timeline.SyncRequest{Since: since, Filter: filter})
+		ctx := store.WithMeter(s.ctx, &m)
+		resp, _, err := s.timeline.Sync(ctx, viewer(bob), timeline.SyncRequest{Since: since, Filter: filter})
 		s.ok(err)
+		s.ok(resp.WriteJSON(ctx, io.Discard))
 		t.Logf("%s: %s", what, m.Total())
 		if m.Total().Reads > budget || m.Total().Writes > 0 {
 			t.Errorf("%s: %s is more than %.1f RU", what, m.Total(), budget)

@@ -56,7 +56,7 @@ func typingDigest(users []string) [4]byte {
 	return [4]byte(sum[:])
 }
 
-// typing adds to the answer who types in the rooms where that is not what the
+// typing finds out who types in the rooms where that is not what the
 // device was told. n is the last entry of the log that the answer tells of.
 // Where nobody types it reads nothing.
 func (y *syncing) typing(ctx context.Context, was string, n int64) (now string, err error) {
@@ -107,7 +107,10 @@ func (y *syncing) typing(ctx context.Context, was string, n int64) (now string, 
 		default:
 			told[room] = digest
 		}
-		y.ephemeral(room, encode(typingEvent{typeTyping, typingContent{users}}))
+		if y.typed == nil {
+			y.typed = map[string]json.RawMessage{}
+		}
+		y.typed[room] = encode(typingEvent{typeTyping, typingContent{users}})
 	}
 	return told.String(), nil
 }
@@ -119,24 +122,6 @@ type typingEvent struct {
 
 type typingContent struct {
 	UserIDs []string `json:"user_ids"`
-}
-
-// ephemeral adds an event that is in no timeline to a joined room of the answer.
-func (y *syncing) ephemeral(room string, event []byte) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	r := y.rooms.Join[room]
-	if r == nil {
-		if y.rooms.Join == nil {
-			y.rooms.Join = map[string]*SyncRoom{}
-		}
-		r = &SyncRoom{Timeline: TimelineBatch{Events: []json.RawMessage{}}}
-		y.rooms.Join[room] = r
-	}
-	if r.Ephemeral == nil {
-		r.Ephemeral = new(Events)
-	}
-	r.Ephemeral.Events = append(r.Ephemeral.Events, event)
 }
 
 // typingRows reads who types in rooms, and the user's cursors for them.
