@@ -29,8 +29,9 @@ func (s *Service) current(ctx context.Context, user string, h userlog.Head) (add
 	return added || a.Waking, err
 }
 
-// catchUp makes the user's log tell of all joined rooms up to their heads. It
-// costs two read units for each room, and writes only for those that moved.
+// catchUp makes the user's log tell of all joined rooms up to their heads, and the
+// user watch those where others type. It costs three read units for each room, and
+// writes only for those that moved.
 func (s *Service) catchUp(ctx context.Context, user string, h userlog.Head) error {
 	all, err := s.Log.Cursors(ctx, user)
 	if err != nil {
@@ -54,12 +55,16 @@ func (s *Service) catchUp(ctx context.Context, user string, h userlog.Head) erro
 	if err != nil {
 		return err
 	}
-	return parallel(ctx, joined, func(ctx context.Context, c userlog.Cursor) error {
+	err = parallel(ctx, joined, func(ctx context.Context, c userlog.Cursor) error {
 		if head := heads[c.Room]; head > c.To || behind[c.Room] {
 			return s.Log.CatchUp(ctx, user, c.Room, head, s.Unread(c.Room))
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return s.watchTyping(ctx, user, names)
 }
 
 // heads returns the last positions of those of the rooms that are there.

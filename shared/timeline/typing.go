@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/virga-im/virga/shared/clock"
@@ -22,7 +23,7 @@ import (
 // then on a change costs one write, whatever the number of members: devices that
 // wait have found the hint and wait for the room's wakes.
 // Somebody who joins changes the room's state, which makes the next change hint
-// anew; a user who wakes after a day learns of it at the next hint.
+// anew; a user who wakes after a day takes the hints that the others have.
 //
 // What a device was told is in its token, so that it learns that somebody stopped
 // also when the rows are gone by then. If a row or a wake is lost, typing is shown
@@ -190,5 +191,26 @@ func (s *Service) hintTyping(ctx context.Context, room string, row *typingRow, n
 	}
 	return active, parallel(ctx, active, func(ctx context.Context, user string) error {
 		return s.Log.Watch(ctx, user, room, until)
+	})
+}
+
+// watchTyping gives a user who wakes the hints that were given in the rooms. Those
+// that are given just now, to whom was active a moment ago, are missed: then typing
+// is shown with the next ones.
+func (s *Service) watchTyping(ctx context.Context, user string, rooms []string) error {
+	refs := make([]store.Ref, len(rooms))
+	for i, room := range rooms {
+		refs[i] = store.Ref{Table: store.Users, Key: typingKey(room)}
+	}
+	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
+	if err != nil {
+		return fmt.Errorf("read where others type: %w", err)
+	}
+	return parallel(ctx, items, func(ctx context.Context, it store.Item) error {
+		row, err := decodeTyping(it)
+		if err != nil || row.Hinted <= clock.Millis(s.Clock.Now()) {
+			return err
+		}
+		return s.Log.Watch(ctx, user, strings.TrimPrefix(it.Key.Part, typingPre), time.UnixMilli(row.Hinted))
 	})
 }
