@@ -61,6 +61,9 @@ type RoomEventFilter struct {
 	// UnreadThreads asks for the counts of threads apart from those of the main
 	// timeline.
 	UnreadThreads bool `json:"unread_thread_notifications"`
+	// IncludeRedundantMembers is granted to all: members are told again and again, as
+	// nobody remembers what a client was told.
+	IncludeRedundantMembers bool `json:"include_redundant_members"`
 }
 
 const (
@@ -182,6 +185,10 @@ func (f *EventFilter) wants(typ, sender string) bool {
 		(f.Senders == nil || slices.Contains(f.Senders, sender))
 }
 
+// wantsUnsent is wants for what has no sender, such as account data, and so is from
+// none of those who are asked for.
+func (f *EventFilter) wantsUnsent(typ string) bool { return f.wants(typ, "") }
+
 // wantsRoom reports whether anything of a room may pass.
 func (f *RoomEventFilter) wantsRoom(room string) bool { return wantsRoom(f.Rooms, f.NotRooms, room) }
 
@@ -198,8 +205,7 @@ func (f *RoomEventFilter) wantsEvent(e *pdu.Event) bool {
 	if f.ContainsURL == nil {
 		return true
 	}
-	_, has := canonicaljson.String(canonicaljson.Get(e.Content, "url"))
-	return has == *f.ContainsURL
+	return (canonicaljson.Get(e.Content, "url") != nil) == *f.ContainsURL
 }
 
 // matches reports whether s fits a pattern in which * stands for any characters.

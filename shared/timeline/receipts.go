@@ -225,7 +225,7 @@ const typeReceipt = "m.receipt"
 // far others and itself have read it.
 func (y *syncing) ephemeral(ctx context.Context, t *task) (*Events, error) {
 	var events []json.RawMessage
-	if f := &y.filter.Room.Ephemeral; f.wantsRoom(t.room) && f.wantsType(typeReceipt) {
+	if f := &y.filter.Room.Ephemeral; f.wantsRoom(t.room) && f.wantsUnsent(typeReceipt) {
 		list, err := y.receiptsFor(ctx, t)
 		if err != nil {
 			return nil, err

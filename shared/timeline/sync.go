@@ -403,7 +403,7 @@ func (y *syncing) items(ctx context.Context, room string, types []string) ([]acc
 func show(data []accounts.AccountData, f *EventFilter) []json.RawMessage {
 	var events []json.RawMessage
 	for _, d := range data {
-		if f.wantsType(d.Type) {
+		if f.wantsUnsent(d.Type) {
 			events = append(events, encode(d))
 		}
 	}

@@ -61,7 +61,7 @@ func typingDigest(users []string) [4]byte {
 // Where nobody types it reads nothing.
 func (y *syncing) typing(ctx context.Context, was string, n int64) (now string, err error) {
 	f := &y.filter.Room.Ephemeral
-	if !f.wantsType(typeTyping) {
+	if !f.wantsUnsent(typeTyping) {
 		return was, nil
 	}
 	told := parseToldTyping(was)
