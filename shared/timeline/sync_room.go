@@ -210,6 +210,9 @@ func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summa
 	if err != nil {
 		return nil, err
 	}
+	if after && st.beyond != nil {
+		ids[trie.Key{Type: typeMember, StateKey: w.User}] = st.beyond.ID
+	}
 	room := new(SyncRoom)
 	if summary && (k.nothing || changed.changesSummary()) {
 		if room.Summary, err = w.summary(ctx, st.end); err != nil {
@@ -299,7 +302,7 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) (*SyncRoom, error)
 			return nil, err
 		}
 		if row != nil && !slices.ContainsFunc(st.rows, func(r *EventRow) bool { return r.ID == row.ID }) {
-			st.rows = append(st.rows, row)
+			st.rows, st.beyond = append(st.rows, row), row
 		}
 	}
 	room, err := y.body(ctx, w, st, k, false)

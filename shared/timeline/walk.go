@@ -22,6 +22,9 @@ type stretch struct {
 	start, end trie.Root
 	// from is the state at from, if the walk came there.
 	from *trie.Root
+	// beyond, if not nil, is the user's own membership event after the end, by which
+	// somebody who is not in the room learns that an invite is over or of a ban.
+	beyond *EventRow
 }
 
 const (
