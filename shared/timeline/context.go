@@ -37,11 +37,17 @@ func (s *Service) Context(ctx context.Context, v Viewer, req ContextRequest) (*C
 	if req.Limit < 0 {
 		return nil, mxerr.InvalidParam("limit must not be negative.")
 	}
-	w, err := s.view(ctx, v, req.Room)
+	w, err := s.open(ctx, v, req.Room)
 	if err != nil {
 		return nil, err
 	}
 	row, err := w.visible(ctx, req.EventID)
+	if w.stranger && mxerr.Is(err, "M_NOT_FOUND") {
+		// In a room that all may read there is no such event; others are closed.
+		if _, closed := s.view(ctx, v, req.Room); closed != nil {
+			err = closed
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

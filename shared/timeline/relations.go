@@ -42,10 +42,7 @@ func (s *Service) Relations(ctx context.Context, v Viewer, req RelationsRequest)
 	if req.Limit < 0 {
 		return nil, mxerr.InvalidParam("limit must not be negative.")
 	}
-	w, err := s.view(ctx, v, req.Room)
-	if mxerr.Is(err, "M_FORBIDDEN") {
-		return nil, noEvent(req.EventID)
-	}
+	w, err := s.open(ctx, v, req.Room)
 	if err != nil {
 		return nil, err
 	}

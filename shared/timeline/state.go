@@ -17,10 +17,7 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid
 func (s *Service) OneEvent(ctx context.Context, v Viewer, room, eventID string) (json.RawMessage, error) {
-	w, err := s.view(ctx, v, room)
-	if mxerr.Is(err, "M_FORBIDDEN") {
-		return nil, noEvent(eventID)
-	}
+	w, err := s.open(ctx, v, room)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,23 @@ type view struct {
 // view opens a room for a user. It is M_FORBIDDEN for those who neither are nor
 // were in it, unless everybody may read it; an unknown room is just the same.
 func (s *Service) view(ctx context.Context, v Viewer, room string) (*view, error) {
+	w, err := s.open(ctx, v, room)
+	if err != nil || !w.stranger {
+		return w, err
+	}
+	head, err := s.Head(ctx, room)
+	if err != nil && !mxerr.Is(err, "M_NOT_FOUND") {
+		return nil, err
+	}
+	if err != nil || head.Visibility != worldReadable {
+		return nil, notIn(room)
+	}
+	return w, nil
+}
+
+// open is view for whatever room and user. A stranger sees in it what was said while
+// everybody might read it.
+func (s *Service) open(ctx context.Context, v Viewer, room string) (*view, error) {
 	c, err := s.Log.Cursor(ctx, v.User, room)
 	if err != nil {
 		return nil, err
@@ -49,15 +66,12 @@ func (s *Service) view(ctx context.Context, v Viewer, room string) (*view, error
 		w.until = p
 		return w, nil
 	}
-	head, err := s.Head(ctx, room)
-	if err != nil && !mxerr.Is(err, "M_NOT_FOUND") {
-		return nil, err
-	}
-	if err != nil || head.Visibility != worldReadable {
-		return nil, mxerr.Forbidden("You are not in the room %s, and never were.", room)
-	}
 	w.stranger = true
 	return w, nil
+}
+
+func notIn(room string) error {
+	return mxerr.Forbidden("You are not in the room %s, and never were.", room)
 }
 
 // departure returns the position at which a user who had joined did not stay
