@@ -230,6 +230,16 @@ func (y *syncing) ephemeral(ctx context.Context, t *task) (*Events, error) {
 		if err != nil {
 			return nil, err
 		}
+		list = slices.DeleteFunc(list, func(r Receipts) bool {
+			ignored := false
+			if r.User != y.User && err == nil {
+				ignored, err = y.ignores.has(ctx, r.User)
+			}
+			return ignored
+		})
+		if err != nil {
+			return nil, err
+		}
 		events = ReceiptEvents(y.User, list)
 	}
 	if typing, ok := y.typed[t.room]; ok {
