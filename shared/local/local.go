@@ -180,10 +180,11 @@ func (l *Local) openFolder() error {
 		return fmt.Errorf("the data folder %s is in use by another process: stop that one first (%w)", l.opt.Dir, err)
 	}
 	opts := &pebble.Options{
-		FS:                          l.fs,
-		Lock:                        l.lock,
-		FormatMajorVersion:          pebble.FormatNewest,
-		CacheSize:                   8 << 20,
+		FS:                 l.fs,
+		Lock:               l.lock,
+		FormatMajorVersion: pebble.FormatNewest,
+		// The cache also pays for the memtables; what they leave is for blocks.
+		CacheSize:                   24 << 20,
 		MemTableSize:                4 << 20,
 		MemTableStopWritesThreshold: 2,
 		MaxOpenFiles:                256,

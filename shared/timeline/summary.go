@@ -41,14 +41,56 @@ func (ids stateIDs) changesSummary() bool {
 // summary reads the summary from the rows of the current state. They may be
 // ahead of the answer, whose successor then tells the same again.
 func (w *view) summary(ctx context.Context, root trie.Root) (*Summary, error) {
-	sum := new(Summary)
-	head, err := w.s.Head(ctx, w.room)
+	// HEAD is just before the rows of members, so one read has all of a small room.
+	page, err := w.s.DB.Query(ctx, store.Query{
+		Table: store.Rooms, Part: RoomPart(w.room), From: HeadSort, To: memberPre + "\U0010FFFF",
+		Limit: smallRoom + 1, Consistency: store.Consistent,
+	})
 	if err != nil {
+		return nil, fmt.Errorf("read members of %s: %w", w.room, err)
+	}
+	if len(page.Items) == 0 || page.Items[0].Key.Sort != HeadSort {
+		return nil, fmt.Errorf("%s has no head", w.room)
+	}
+	head, err := decodeHead(page.Items[0])
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if !head.RowsCurrent() {
+	case !head.RowsCurrent():
 		return w.summaryOfState(ctx, head.CurrentRoot())
+	case page.Next != "":
+		return w.summaryOfRows(ctx, root, head)
 	}
+	members := map[string][]StateRow{}
+	for _, it := range page.Items[1:] {
+		m, err := decodeState(it)
+		if err != nil {
+			return nil, err
+		}
+		members[m.Membership] = append(members[m.Membership], m)
+	}
+	return w.summaryOf(ctx, root, members)
+}
+
+// smallRoom is up to how many members of whatever membership a room's summary is read
+// at once.
+const smallRoom = 30
+
+// summaryOf is the summary of a room with these members, by membership.
+func (w *view) summaryOf(ctx context.Context, root trie.Root, members map[string][]StateRow) (*Summary, error) {
+	sum := &Summary{Joined: int64(len(members["join"])), Invited: int64(len(members["invite"]))}
+	if named, err := w.named(ctx, root); err != nil || named {
+		return sum, err
+	}
+	if sum.Heroes = w.heroes(append(members["join"], members["invite"]...)); len(sum.Heroes) == 0 {
+		sum.Heroes = w.heroes(append(members["leave"], members["ban"]...))
+	}
+	return sum, nil
+}
+
+// summaryOfRows is summary for a room of any size.
+func (w *view) summaryOfRows(ctx context.Context, root trie.Root, head *Head) (*Summary, error) {
+	sum := new(Summary)
 	q := store.Query{Table: store.Rooms, Part: RoomPart(w.room), Consistency: store.Consistent}.Prefix(serverPre)
 	for it, err := range store.All(ctx, w.s.DB, q) {
 		if err != nil {
@@ -90,22 +132,14 @@ func (w *view) summary(ctx context.Context, root trie.Root) (*Summary, error) {
 
 // summaryOfState is summary while the rows are being moved.
 func (w *view) summaryOfState(ctx context.Context, root trie.Root) (*Summary, error) {
-	sum := new(Summary)
-	var members [4][]StateRow
-	for i, membership := range []string{"join", "invite", "leave", "ban"} {
+	members := map[string][]StateRow{}
+	for _, membership := range []string{"join", "invite", "leave", "ban"} {
 		var err error
-		if members[i], err = w.s.membersOfState(ctx, w.room, root, "", membership); err != nil {
+		if members[membership], err = w.s.membersOfState(ctx, w.room, root, "", membership); err != nil {
 			return nil, err
 		}
 	}
-	sum.Joined, sum.Invited = int64(len(members[0])), int64(len(members[1]))
-	if named, err := w.named(ctx, root); err != nil || named {
-		return sum, err
-	}
-	if sum.Heroes = w.heroes(append(members[0], members[1]...)); len(sum.Heroes) == 0 {
-		sum.Heroes = w.heroes(append(members[2], members[3]...))
-	}
-	return sum, nil
+	return w.summaryOf(ctx, root, members)
 }
 
 // heroes are the first of the members, without the user.

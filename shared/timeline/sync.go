@@ -322,23 +322,24 @@ func (y *syncing) snapshot(ctx context.Context, n int64) ([]*task, error) {
 			}
 		}
 	}
-	tasks := make([]*task, len(cursors))
-	for i, c := range cursors {
-		tasks[i] = &task{room: c.Room, cursor: &c}
+	behind, err := y.s.Log.Behind(ctx, y.User, userlog.Head{N: n}, cursors)
+	if err != nil {
+		return nil, err
 	}
-	err = parallel(ctx, tasks, func(ctx context.Context, t *task) (err error) {
-		c := *t.cursor
-		if c.N <= n {
-			t.to, err = y.s.told(ctx, y.User, c)
-			return err
+	tasks := make([]*task, 0, len(cursors))
+	for _, c := range cursors {
+		t := &task{room: c.Room, cursor: &c, to: c.To}
+		if behind[c.Room] {
+			t.to = c.From
 		}
-		t.to = c.From
-		if p, ok := begins[c.Room]; ok {
+		if p, ok := begins[c.Room]; ok && c.N > n {
 			t.to = p
 		}
-		return nil
-	})
-	return slices.DeleteFunc(tasks, func(t *task) bool { return t.to == 0 }), err
+		if t.to != 0 {
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks, nil
 }
 
 // told is the position that the log tells of, given a cursor whose slot is

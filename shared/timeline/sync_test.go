@@ -446,3 +446,26 @@ func TestAllRoomsAreReadWhileTheyAreWritten(t *testing.T) {
 type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+func TestSummaryOfALargeRoom(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	var first []string
+	for i := range 40 {
+		user := s.register(fmt.Sprintf("u%02d", i))
+		if i == 7 {
+			s.ok(s.rooms.Invite(s.ctx, room, invitation(user)))
+		} else {
+			s.ok(s.rooms.Join(s.ctx, user, room, ""))
+		}
+		if i < 5 {
+			first = append(first, user)
+		}
+	}
+	s.deliver(room)
+	sum := s.sync(alice, "", "").Rooms.Join[room].Summary
+	if sum.Joined != 40 || sum.Invited != 1 {
+		t.Errorf("counts are %+v", sum)
+	}
+	s.same("heroes", sum.Heroes, first)
+}
