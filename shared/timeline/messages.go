@@ -107,35 +107,72 @@ func (w *view) bounds(ctx context.Context, req *MessagesRequest) (low, high Pos,
 // request; next is the boundary where it stopped, and more whether there is
 // anything beyond.
 func (w *view) page(ctx context.Context, low, high Pos, req MessagesRequest) (rows []*EventRow, next Pos, more bool, err error) {
-	limit := min(req.Limit, MaxMessages)
-	next = low
-	if req.Backwards {
-		next = high
-	}
 	if !req.Filter.wantsRoom(w.room) {
+		next = low
+		if req.Backwards {
+			next = high
+		}
 		return nil, next, false, nil
 	}
-	n := min(limit+1, scanPage)
-	for scanned := 0; scanned < maxScan; n = scanPage {
+	p := paging{low: low, high: high, backwards: req.Backwards, limit: min(req.Limit, MaxMessages), filter: req.Filter}
+	return w.pages(ctx, p, func(low, high Pos, n int) ([]paged, error) {
 		found, err := w.s.Range(ctx, w.room, low, high, req.Backwards, n)
+		all := make([]paged, len(found))
+		for i, r := range found {
+			all[i] = paged{r.Pos, r}
+		}
+		return all, err
+	})
+}
+
+// paging says what is read of the positions in (low, high], and which way.
+type paging struct {
+	low, high Pos
+	backwards bool
+	limit     int
+	filter    *RoomEventFilter
+}
+
+// paged is a position that a page comes by; its row is nil if it is not asked for.
+type paged struct {
+	pos Pos
+	row *EventRow
+}
+
+// pages collects what is shown of what read finds, until it has enough, has looked at
+// too much, or comes to the end. read returns the first n there are in (low, high],
+// in the direction of the page.
+func (w *view) pages(ctx context.Context, p paging, read func(low, high Pos, n int) ([]paged, error)) (rows []*EventRow, next Pos, more bool, err error) {
+	next = p.low
+	if p.backwards {
+		next = p.high
+	}
+	n := min(p.limit+1, scanPage)
+	for scanned := 0; scanned < maxScan; n = scanPage {
+		if p.low >= p.high {
+			return rows, next, false, nil
+		}
+		found, err := read(p.low, p.high, n)
 		if err != nil {
 			return nil, 0, false, err
 		}
-		for _, r := range found {
-			if len(rows) == limit {
+		for _, f := range found {
+			if len(rows) == p.limit {
 				return rows, next, true, nil
 			}
-			ok, err := w.shows(ctx, r, req.Filter)
-			if err != nil {
-				return nil, 0, false, err
+			if f.row != nil {
+				ok, err := w.shows(ctx, f.row, p.filter)
+				if err != nil {
+					return nil, 0, false, err
+				}
+				if ok {
+					rows = append(rows, f.row)
+				}
 			}
-			if ok {
-				rows = append(rows, r)
-			}
-			if scanned++; req.Backwards {
-				next, high = r.Pos-1, r.Pos-1
+			if scanned++; p.backwards {
+				next, p.high = f.pos-1, f.pos-1
 			} else {
-				next, low = r.Pos, r.Pos
+				next, p.low = f.pos, f.pos
 			}
 		}
 		if len(found) < n {

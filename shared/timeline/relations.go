@@ -71,49 +71,20 @@ func (s *Service) Relations(ctx context.Context, v Viewer, req RelationsRequest)
 
 // related reads the children in (low, high] that are shown, as page does.
 func (w *view) related(ctx context.Context, low, high Pos, req RelationsRequest) (rows []*EventRow, next Pos, more bool, err error) {
-	limit := min(req.Limit, maxRelations)
-	next = low
-	if req.Backwards {
-		next = high
-	}
-	n := min(limit+1, scanPage)
-	for scanned := 0; scanned < maxScan; n = scanPage {
-		if low >= high {
-			return rows, next, false, nil
-		}
+	p := paging{low: low, high: high, backwards: req.Backwards, limit: min(req.Limit, maxRelations), filter: new(RoomEventFilter)}
+	return w.pages(ctx, p, func(low, high Pos, n int) ([]paged, error) {
 		from, to := RelationKey(w.room, req.EventID, low+1), RelationKey(w.room, req.EventID, high)
 		found, err := w.s.relations(ctx, w.room, from.Sort, to.Sort, req.Backwards, n)
 		if err != nil {
-			return nil, 0, false, err
+			return nil, err
 		}
 		events, err := w.loadRelated(ctx, found, req)
-		if err != nil {
-			return nil, 0, false, err
+		all := make([]paged, len(found))
+		for i, r := range found {
+			all[i] = paged{r.Pos, events[r.Pos]}
 		}
-		for _, r := range found {
-			if len(rows) == limit {
-				return rows, next, true, nil
-			}
-			if e := events[r.Pos]; e != nil {
-				ok, err := w.shows(ctx, e, new(RoomEventFilter))
-				if err != nil {
-					return nil, 0, false, err
-				}
-				if ok {
-					rows = append(rows, e)
-				}
-			}
-			if scanned++; req.Backwards {
-				next, high = r.Pos-1, r.Pos-1
-			} else {
-				next, low = r.Pos, r.Pos
-			}
-		}
-		if len(found) < n {
-			return rows, next, false, nil
-		}
-	}
-	return rows, next, true, nil
+		return all, err
+	})
 }
 
 // loadRelated returns those of the descendants that are asked for, by position. A
