@@ -210,7 +210,7 @@ func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summa
 	if err != nil {
 		return nil, err
 	}
-	if after && st.beyond != nil {
+	if st.beyond != nil && (after || !slices.Contains(st.rows, st.beyond)) {
 		ids[trie.Key{Type: typeMember, StateKey: w.User}] = st.beyond.ID
 	}
 	room := new(SyncRoom)
@@ -276,6 +276,7 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) (*SyncRoom, error)
 	was, ok := departure(w.cursor, t.to)
 	w.until = was
 	st, k := new(stretch), known{}
+	var err error
 	if ok && (t.fresh && !t.again || !t.fresh && was > t.from) {
 		before, err := w.membershipAtPos(ctx, t.from)
 		if err != nil {
@@ -296,14 +297,13 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) (*SyncRoom, error)
 	}
 	// The user learns of a refused or withdrawn invite, and of a ban after the
 	// departure, and of nothing else that happened.
-	if !ok || last.Pos > was || len(st.rows) == 0 {
-		row, _, err := y.s.transitionRow(ctx, t.room, last)
-		if err != nil {
+	if !ok || last.Pos > was || t.again {
+		if st.beyond, _, err = y.s.transitionRow(ctx, t.room, last); err != nil {
 			return nil, err
 		}
-		if row != nil && !slices.ContainsFunc(st.rows, func(r *EventRow) bool { return r.ID == row.ID }) {
-			st.rows, st.beyond = append(st.rows, row), row
-		}
+	}
+	if err := y.showBeyond(t.room, st); err != nil {
+		return nil, err
 	}
 	room, err := y.body(ctx, w, st, k, false)
 	if err != nil {
@@ -313,6 +313,24 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) (*SyncRoom, error)
 		return nil, err
 	}
 	return room, nil
+}
+
+// showBeyond puts the membership event that is beyond the end into the timeline, if
+// the filter has it there.
+func (y *syncing) showBeyond(room string, st *stretch) error {
+	f := &y.filter.Room.Timeline
+	if st.beyond == nil || f.limit() == 0 || !f.wantsRoom(room) {
+		return nil
+	}
+	e, err := st.beyond.Visible()
+	if err != nil {
+		return err
+	}
+	there := slices.ContainsFunc(st.rows, func(r *EventRow) bool { return r.ID == st.beyond.ID })
+	if !there && f.wantsEvent(e) {
+		st.rows = append(st.rows, st.beyond)
+	}
+	return nil
 }
 
 // transitionRow returns the event of a change of membership, or nil if it was lost
