@@ -61,8 +61,8 @@ type RoomEventFilter struct {
 	// UnreadThreads asks for the counts of threads apart from those of the main
 	// timeline.
 	UnreadThreads bool `json:"unread_thread_notifications"`
-	// IncludeRedundantMembers is granted to all: members are told again and again, as
-	// nobody remembers what a client was told.
+	// IncludeRedundantMembers, where members are loaded lazily, has them told again
+	// whom the client knows.
 	IncludeRedundantMembers bool `json:"include_redundant_members"`
 }
 

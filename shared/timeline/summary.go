@@ -173,24 +173,3 @@ func (w *view) named(ctx context.Context, root trie.Root) (bool, error) {
 	}
 	return false, nil
 }
-
-// addMembers adds the membership events of users to the state of an answer.
-func (w *view) addMembers(ctx context.Context, ids stateIDs, st *stretch, after bool, users []string) error {
-	if len(users) == 0 {
-		return nil
-	}
-	root := st.start
-	if after {
-		root = st.end
-	}
-	found, err := w.s.StateIDs(ctx, w.room, root, memberKeys(users...))
-	if err != nil {
-		return err
-	}
-	for key, id := range found {
-		if _, ok := ids[trie.Key(key)]; !ok {
-			ids[trie.Key(key)] = id
-		}
-	}
-	return nil
-}

@@ -140,6 +140,7 @@ type syncing struct {
 	wakeRooms []string
 	again     time.Time
 
+	lazily  lazily
 	ignores *ignores
 	// inviteRules are read for the first invite.
 	inviteOnce  sync.Once
@@ -168,15 +169,23 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	if next.Typing, err = y.typing(ctx, next.Typing, next.N); err != nil {
 		return nil, false, err
 	}
-	resp = &SyncResponse{again: y.again, NextBatch: next.String(v.User, v.Device), OneTimeKeys: map[string]int{"signed_curve25519": 0}, FallbackKeys: []string{}}
+	y.lazily.begin(s, v, next.Members, &filter.Room.State)
+	told, err := y.rooms(ctx, tasks)
+	if err != nil {
+		return nil, false, err
+	}
+	if y.lazily.on && (y.all || y.lazily.any()) {
+		next.Members = draw()
+		told.number = next.Members
+	}
+	resp = &SyncResponse{told: told, again: y.again, NextBatch: next.String(v.User, v.Device), OneTimeKeys: map[string]int{"signed_curve25519": 0}, FallbackKeys: []string{}}
 	for _, room := range append(y.wakeRooms, y.pulled...) {
 		resp.wakes = append(resp.wakes, userlog.RoomWakeKey(room))
 	}
 	if len(global) > 0 {
 		resp.AccountData, ready = &Events{global}, true
 	}
-	resp.told, err = y.rooms(ctx, tasks)
-	return resp, ready || resp.told.any(), err
+	return resp, ready || told.any(), nil
 }
 
 // plan finds out what is to be told: the rooms, and the global account data.
@@ -218,7 +227,7 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	}
 	rebuild := page.Gap || since.Epoch != page.Head.Epoch
 	y.all = rebuild || y.req.FullState
-	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice, Typing: since.Typing}, page.Head.Pulled
+	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice, Members: since.Members, Typing: since.Typing}, page.Head.Pulled
 	y.watched = page.Watched
 	if rebuild {
 		tasks, global, err = y.everything(ctx, next.N, true)

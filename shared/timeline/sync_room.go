@@ -230,12 +230,15 @@ func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summa
 		if room.Summary != nil {
 			users = append(users, room.Summary.Heroes...)
 		}
-		if err := w.addMembers(ctx, ids, st, after, users); err != nil {
+		if err := y.addMembers(ctx, w, ids, st, k.nothing, after, users); err != nil {
 			return nil, err
 		}
 	}
 	rows, err := w.events(ctx, ids, &f.State)
 	if err != nil {
+		return nil, err
+	}
+	if err := y.lazily.tells(w.room, k.nothing, rows, st.rows); err != nil {
 		return nil, err
 	}
 	state, err := w.show(ctx, rows, y.format(false))

@@ -298,7 +298,10 @@ func TestLazyClientGetsTheMembersItNeeds(t *testing.T) {
 	_ = s.set(room, carol, "m.room.member", carol, `{"membership":"join","displayname":"C"}`)
 	s.say(room, alice, "three", "four")
 	r = s.sync(bob, resp.NextBatch, filter).Rooms.Join[room]
-	s.same("limited", members(r), []string{"@alice:test join", "@carol:test join"})
+	s.same("limited", members(r), []string{"@carol:test join"})
+	redundant := strings.Replace(filter, `"lazy_load_members":true`, `"lazy_load_members":true,"include_redundant_members":true`, 1)
+	r = s.sync(bob, resp.NextBatch, redundant).Rooms.Join[room]
+	s.same("limited, with whom the client knows", members(r), []string{"@alice:test join", "@carol:test join"})
 }
 
 func TestHeroesNameARoomWithoutAName(t *testing.T) {

@@ -46,6 +46,7 @@ type toldRooms struct {
 	y       *syncing
 	tasks   []*task
 	encoded bytes.Buffer
+	number  uint32 // of an answer that tells of members: see lazily
 }
 
 // any reports whether there is anything to tell.
@@ -114,7 +115,8 @@ const answerBuffer = 64 << 10
 // is broken; nothing was, if the answer is short.
 func (r *SyncResponse) WriteJSON(ctx context.Context, w io.Writer) error {
 	head := bytes.TrimSuffix(encode(r), []byte("}"))
-	if r.told.tasks == nil {
+	if !r.told.y.all {
+		r.told.remember()
 		_, err := w.Write(slices.Concat(head, r.told.encoded.Bytes(), []byte("}")))
 		return err
 	}
@@ -123,8 +125,15 @@ func (r *SyncResponse) WriteJSON(ctx context.Context, w io.Writer) error {
 	if err := r.told.write(ctx, out); err != nil {
 		return err
 	}
+	r.told.remember() // before the client has all of the token's answer
 	out.WriteString("}")
 	return out.Flush()
+}
+
+func (r *toldRooms) remember() {
+	if r.number != 0 {
+		r.y.lazily.keep(r.y.s, r.y.Viewer, r.number)
+	}
 }
 
 // encode returns the room as JSON. Events are JSON already, and are copied as they

@@ -36,6 +36,7 @@ type Service struct {
 	written *cache[written, struct{}]
 	// settings decide what notifies users.
 	settings *cache[settingsVersion, *pushSettings]
+	members  *cache[answerTo, map[string]string]
 }
 
 // Reads is what reading rooms uses.
@@ -58,6 +59,7 @@ func New(o Options) *Service {
 		chunks: newCache[chunkID, []byte](4 << 20), views: newCache[string, *auth.View](2 << 20),
 		places: newCache[string, place](1 << 20), filters: newCache[string, json.RawMessage](1 << 20),
 		written: newCache[written, struct{}](1 << 20), settings: newCache[settingsVersion, *pushSettings](8 << 20),
+		members: newCache[answerTo, map[string]string](4 << 20),
 	}
 }
 

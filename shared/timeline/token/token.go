@@ -33,6 +33,9 @@ type Sync struct {
 	N int64
 	// ToDevice is the last to-device message that the device was given.
 	ToDevice int64
+	// Members is the number of the answer after which the device knew the members that
+	// it was told of lazily; zero if it was told of none.
+	Members uint32
 	// Typing is who the device was told to type, in the form of shared/timeline, at
 	// most MaxTyping bytes.
 	Typing string
@@ -49,9 +52,10 @@ type Token struct {
 }
 
 // version is the first character after the kind, so that the form can change
-// while clients hold old tokens.
+// while clients hold old tokens. Those of version 1 have no Members.
 const (
-	syncPrefix = "s1"
+	syncPrefix = "s2"
+	sync1      = "s1"
 	roomPrefix = "t1"
 	maxLength  = 560
 	digestSize = 6
@@ -62,12 +66,16 @@ var encoding = base64.RawURLEncoding.Strict()
 // String encodes the token for a device.
 func (s Sync) String(user, device string) string {
 	var b []byte
+	prefix := sync1
 	for _, n := range []int64{s.Epoch, s.N, s.ToDevice} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
+	if s.Members != 0 {
+		prefix, b = syncPrefix, binary.AppendUvarint(b, uint64(s.Members))
+	}
 	b = append(b, s.Typing...)
 	d := digest(user, device)
-	return syncPrefix + encoding.EncodeToString(append(b, d[:]...))
+	return prefix + encoding.EncodeToString(append(b, d[:]...))
 }
 
 // Position encodes the boundary just after a position.
@@ -100,9 +108,9 @@ func Parse(s, user, device string) (Token, error) {
 			return Token{}, ErrInvalid
 		}
 		return Token{Pos: userlog.Pos(binary.BigEndian.Uint64(b))}, nil
-	case syncPrefix:
+	case sync1, syncPrefix:
 		t := Token{IsSync: true}
-		if err := t.Sync.parse(b, user, device); err != nil {
+		if err := t.Sync.parse(b, kind == sync1, user, device); err != nil {
 			return Token{}, err
 		}
 		return t, nil
@@ -110,13 +118,21 @@ func Parse(s, user, device string) (Token, error) {
 	return Token{}, ErrInvalid
 }
 
-func (s *Sync) parse(b []byte, user, device string) error {
-	for _, n := range []*int64{&s.Epoch, &s.N, &s.ToDevice} {
+func (s *Sync) parse(b []byte, version1 bool, user, device string) error {
+	var members int64
+	fields := []*int64{&s.Epoch, &s.N, &s.ToDevice, &members}
+	if version1 {
+		fields = fields[:3]
+	}
+	for _, n := range fields {
 		v, size := binary.Uvarint(b)
 		if size <= 0 || v > 1<<62 || size > 1 && b[size-1] == 0 {
 			return ErrInvalid
 		}
 		*n, b = int64(v), b[size:]
+	}
+	if s.Members = uint32(members); int64(s.Members) != members || (members == 0) != version1 {
+		return ErrInvalid
 	}
 	if len(b) < digestSize || len(b) > digestSize+MaxTyping {
 		return ErrInvalid

@@ -14,7 +14,7 @@ const (
 )
 
 func TestTokensComeBackAsTheyWere(t *testing.T) {
-	for _, s := range []token.Sync{{}, {Epoch: 1, N: 1}, {Epoch: 3, N: 1 << 40, ToDevice: 77}, {N: 2, Typing: "\x00\xffwho"}} {
+	for _, s := range []token.Sync{{}, {Epoch: 1, N: 1}, {Epoch: 3, N: 1 << 40, ToDevice: 77}, {N: 2, Typing: "\x00\xffwho"}, {Epoch: 1, N: 1, Members: 1<<32 - 1, Typing: "who"}} {
 		got, err := token.ParseSync(s.String(alice, device), alice, device)
 		if err != nil || got != s {
 			t.Errorf("%+v came back as %+v, %v", s, got, err)
@@ -54,6 +54,7 @@ func TestStrangeTokensAreRefused(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(token.Sync{Epoch: 1, N: 300, ToDevice: 2}.String(alice, device))
 	f.Add(token.Position(userlog.FirstPos))
+	f.Add(token.Sync{Epoch: 1, N: 300, Members: 77}.String(alice, device))
 	f.Add("s1AAAA")
 	f.Fuzz(func(t *testing.T, s string) {
 		tok, err := token.Parse(s, alice, device)
