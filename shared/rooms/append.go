@@ -107,10 +107,11 @@ func (s *Service) commitLocked(ctx context.Context, room string, build func(cont
 			return nil, nil, err
 		}
 		if err := build(ctx, b); err != nil {
-			if old := b.repeated(ctx, err); old != nil {
-				return []Sent{*old}, nil, nil
+			old, err := b.repeated(ctx, err)
+			if err != nil {
+				return nil, nil, clientError(err)
 			}
-			return nil, nil, clientError(err)
+			return []Sent{*old}, nil, nil
 		}
 		if len(b.sent) == 0 {
 			return nil, nil, nil
@@ -154,19 +155,23 @@ func busy(err error) bool {
 
 func sentBefore(it store.Item) Sent { return Sent{ID: it.Str("id"), Pos: timeline.Pos(it.Int("pos"))} }
 
-// repeated returns the event of a client transaction that was done before. A
-// repeated request must be answered as the first one was, even if the user may
-// not do it any more.
-func (b *batch) repeated(ctx context.Context, err error) *Sent {
+// repeated returns the event of a client transaction that was done before, or the
+// error with which the request is to be refused. A repeated request must be
+// answered as the first one was, even if the user may not do it any more; where it
+// cannot be told whether it was done, that is the error.
+func (b *batch) repeated(ctx context.Context, refusal error) (*Sent, error) {
 	if b.txn == nil || ctx.Err() != nil {
-		return nil
+		return nil, refusal
 	}
-	it, getErr := b.s.DB.Get(ctx, store.Ref{Table: store.Users, Key: *b.txn}, store.Consistent)
-	if getErr != nil {
-		return nil
+	it, err := b.s.DB.Get(ctx, store.Ref{Table: store.Users, Key: *b.txn}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, refusal
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a client transaction: %w", err)
 	}
 	old := sentBefore(it)
-	return &old
+	return &old, nil
 }
 
 // commit writes the chunks of new states, and then the transaction. A kill

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
@@ -151,5 +152,40 @@ func TestWritersOfManyProcessesGetThrough(t *testing.T) {
 	}
 	if failed > 0 {
 		t.Errorf("%d of %d messages failed", failed, writers)
+	}
+}
+
+// A request that is repeated, and that would be refused by now, was done the first
+// time. Where the store is too busy to tell, it is not refused either: the client
+// would believe that nothing was sent.
+func TestARepeatedRequestIsNotRefusedByABusyStore(t *testing.T) {
+	opt := local.NewMemory().Options()
+	var busy atomic.Bool
+	opt.Fault = func(c local.Call) local.Fault {
+		if busy.Load() && c.Op == local.OpGet && strings.HasPrefix(c.Refs[0].Key.Part, "TXN#") {
+			return local.Throttle
+		}
+		return local.NoFault
+	}
+	s := open(t, opt)
+	alice := s.register("alice")
+	room := s.create(rooms.Creation{Creator: alice})
+	parent := s.say(room, alice, "hello")
+	content, err := json.Marshal(map[string]any{"m.relates_to": map[string]string{"rel_type": "m.annotation", "event_id": parent.ID, "key": "+1"}})
+	s.ok(err)
+	react := func() (rooms.Sent, error) {
+		return s.rooms.Send(s.ctx, room, rooms.Draft{
+			Type: "m.reaction", Sender: alice, Content: content, Txn: rooms.Txn{Device: "D", Endpoint: "send", ID: "1"},
+		})
+	}
+	first, err := react()
+	s.ok(err)
+	busy.Store(true)
+	if _, err := react(); err == nil || mxerr.As(err) != nil {
+		t.Errorf("repeated while the store was busy: %v", err)
+	}
+	busy.Store(false)
+	if again, err := react(); err != nil || again.ID != first.ID {
+		t.Errorf("repeated: %s, %v instead of %s", again.ID, err, first.ID)
 	}
 }

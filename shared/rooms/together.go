@@ -125,12 +125,12 @@ func (s *Service) commitGroup(ctx context.Context, room string, group []*letter)
 				}
 				continue
 			}
-			err = clientError(err)
-			refused := mxerr.As(err) != nil
-			if old := b.repeated(l.ctx, err); old != nil {
+			refused := mxerr.As(clientError(err)) != nil
+			old, err := b.repeated(l.ctx, err)
+			if err == nil {
 				l.done, l.sent = true, *old
 			} else {
-				l.done, l.err = true, err
+				l.done, l.err = true, clientError(err)
 			}
 			if !refused {
 				// The store failed, or the request was given up, perhaps halfway through
