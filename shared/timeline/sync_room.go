@@ -112,7 +112,8 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) (*SyncRoom, erro
 	if err != nil {
 		return nil, err
 	}
-	st.limited = st.limited || t.again
+	// Who was in the room before may know some of it, and would take it for new.
+	st.limited = st.limited || t.again || t.fresh && seen != 0
 	if err := y.remember(ctx, w, st, &k, t.from, seen); err != nil {
 		return nil, err
 	}

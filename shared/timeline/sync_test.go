@@ -249,6 +249,26 @@ func TestWhoComesBackGetsTheRoomAnew(t *testing.T) {
 	}
 }
 
+// A client that did not see the user leave takes what is in a timeline for new,
+// unless that is limited.
+func TestWhoComesBackIsNotToldTheSameTwice(t *testing.T) {
+	s := open(t)
+	room := s.create()
+	s.join(room, bob)
+	since := s.sync(bob, "", "").NextBatch
+	s.ok(s.rooms.Leave(s.ctx, bob, room, ""))
+	s.join(room, bob)
+	r := s.sync(bob, since, limit(100)).Rooms.Join[room]
+	if got := s.bodies(r.Timeline.Events); slices.Contains(got, "m.room.create") && !r.Timeline.Limited {
+		t.Errorf("the timeline is not limited and holds what is known: %q", got)
+	}
+	carols := s.sync(carol, "", "").NextBatch
+	s.join(room, carol)
+	if r := s.sync(carol, carols, limit(100)).Rooms.Join[room]; r.Timeline.Limited {
+		t.Error("the timeline of a room that is new and fits in is limited")
+	}
+}
+
 func TestLeaveShowsUpToTheDeparture(t *testing.T) {
 	s := open(t)
 	room := s.create()
