@@ -132,6 +132,7 @@ type syncing struct {
 	req    SyncRequest
 	filter *Filter
 	all    bool     // whether the answer tells of all rooms, and so is worth giving
+	upTo   int64    // the last entry of the log that the answer tells of
 	pulled []string // rooms that the next look has to look at
 	// watched are rooms that may have something that is in no log.
 	watched []string
@@ -166,6 +167,7 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	if err != nil {
 		return nil, false, err
 	}
+	y.upTo = next.N
 	if next.Typing, err = y.typing(ctx, next.Typing, next.N); err != nil {
 		return nil, false, err
 	}

@@ -21,15 +21,37 @@ func (y *syncing) place(ctx context.Context, t *task) error {
 		}
 		t.cursor = &c
 	}
-	membership := t.cursor.Membership
+	w := y.view(t)
+	var membership string
+	var err error
 	if t.to != 0 {
-		var err error
-		if membership, err = y.view(t).membershipAtPos(ctx, t.to); err != nil {
-			return err
-		}
+		membership, err = w.membershipAtPos(ctx, t.to)
+	} else {
+		membership, err = y.known(ctx, w)
+	}
+	if err != nil {
+		return err
 	}
 	t.section = sectionOf(membership)
+	if t.to == 0 && membership == "" {
+		t.section = nowhere
+	}
 	return nil
+}
+
+// known is the membership that the client knows of after the answer, in a room of
+// which that does not tell. The user may have moved since the log was read: a room
+// that was joined meanwhile is told of with its state, when the entry for that is.
+func (y *syncing) known(ctx context.Context, w *view) (string, error) {
+	c := w.cursor
+	if n := len(c.Transitions); n == 0 || c.N <= y.upTo && c.Transitions[n-1].Pos <= c.From {
+		return c.Membership, nil
+	}
+	p, err := w.positionAt(ctx, y.upTo)
+	if err != nil || p == 0 {
+		return "", err
+	}
+	return w.membershipAtPos(ctx, p)
 }
 
 func (y *syncing) view(t *task) *view {
@@ -41,6 +63,9 @@ func (y *syncing) view(t *task) *view {
 
 // tell returns what the answer says of one room, or nil.
 func (y *syncing) tell(ctx context.Context, t *task) ([]byte, error) {
+	if t.section == nowhere {
+		return nil, nil
+	}
 	if t.section == invitedRooms || t.section == knockedRooms {
 		if t.to == 0 {
 			return nil, nil
@@ -70,6 +95,9 @@ func (y *syncing) onlyData(ctx context.Context, t *task) (room *SyncRoom, err er
 	room = new(SyncRoom)
 	switch t.section {
 	case joinedRooms:
+		if t.cursor.Membership != "join" {
+			break
+		}
 		if room.Ephemeral, err = y.ephemeral(ctx, t); err != nil {
 			return nil, err
 		}

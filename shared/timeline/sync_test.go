@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
@@ -392,6 +394,37 @@ func TestFiltersSelectEventsAndFields(t *testing.T) {
 	r := s.sync(alice, since, `{"event_fields":["type","content.body"],"room":{"timeline":{"types":["m.room.message"]}}}`).Rooms.Join[room]
 	if e := string(r.Timeline.Events[0]); e != `{"content":{"body":"from alice"},"type":"m.room.message"}` {
 		t.Errorf("event is %s", e)
+	}
+}
+
+// A room that the user joins while the answer is being made is told of as a whole,
+// later, and not by its account data alone.
+func TestAccountDataDoesNotMakeARoomJoined(t *testing.T) {
+	for n := int64(1); ; n++ {
+		var h hook
+		opt := local.NewMemory().Options()
+		opt.Fault = h.fault
+		s := openWith(t, opt, clock.System{})
+		room := s.create()
+		since := s.sync(bob, "", "").NextBatch
+		s.ok(s.accounts.SetAccountData(s.ctx, bob, room, "m.tag", json.RawMessage(`{"tags":{}}`)))
+		h.before(n, func() { s.join(room, bob) })
+		resp := s.sync(bob, since, "")
+		if h.over() {
+			return
+		}
+		told := 0
+		for range 2 {
+			if r := resp.Rooms.Join[room]; r != nil {
+				if told++; r.State == nil {
+					t.Errorf("joined before the call %d: the room is told of without its state", n)
+				}
+			}
+			resp = s.sync(bob, resp.NextBatch, "")
+		}
+		if told != 1 {
+			t.Errorf("joined before the call %d: the room is told of %d times", n, told)
+		}
 	}
 }
 
