@@ -81,14 +81,21 @@ func (y *syncing) typing(ctx context.Context, was string, n int64) (now string, 
 	}
 	for _, room := range rooms {
 		c := cursors[room]
-		if c.Membership != "join" {
+		c.Room = room // also where there is none
+		knownAs, err := y.told(ctx, &view{s: y.s, Viewer: y.Viewer, room: room, cursor: c})
+		if err != nil {
+			return was, err
+		}
+		if knownAs != "join" {
 			delete(told, room)
+		}
+		if c.Membership != "join" {
 			continue
 		}
 		y.wakeRooms = append(y.wakeRooms, room)
 		// A room that the client does not know yet, or whose news came after the log
 		// was read, is told of when that is.
-		if c.N == 0 || c.N > n || !f.wantsRoom(room) || !y.filter.Room.wantsRoom(room) {
+		if knownAs != "join" || c.N > n || !f.wantsRoom(room) || !y.filter.Room.wantsRoom(room) {
 			continue
 		}
 		users, err := y.typers(ctx, room, rows[room])

@@ -1,13 +1,18 @@
 package timeline_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/local"
+	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 )
@@ -139,5 +144,72 @@ func TestTypingInManyRooms(t *testing.T) {
 		if b {
 			t.Error(fmt.Sprint("bob believes that alice types in ", room))
 		}
+	}
+}
+
+// A device that believes that somebody types learns that this is over, also if the
+// user comes and goes while it asks.
+func TestTypingEndsForWhoComesAndGoes(t *testing.T) {
+	for n := int64(1); ; n++ {
+		var h hook
+		opt := local.NewMemory().Options()
+		opt.Fault = h.fault
+		s := openWith(t, opt, clock.System{})
+		room := s.create()
+		s.join(room, bob)
+		s.sync(alice, "", "")
+		since := s.sync(bob, "", "").NextBatch
+		s.ok(s.timeline.SetTyping(s.ctx, alice, room, true, nil))
+		list, _, resp := s.typers(bob, since, room)
+		s.same("while alice types", list, []string{alice})
+		believed := true
+		look := func() {
+			list, told, next := s.typers(bob, resp.NextBatch, room)
+			if resp = next; told {
+				believed = len(list) > 0
+			}
+			believed = believed && resp.Rooms.Leave[room] == nil
+		}
+		h.before(n, func() { s.ok(s.rooms.Leave(s.ctx, bob, room, "")) })
+		look()
+		if h.over() {
+			return
+		}
+		s.join(room, bob)
+		s.ok(s.timeline.SetTyping(s.ctx, alice, room, false, nil))
+		look()
+		look()
+		if believed {
+			t.Errorf("bob left before the call %d, and believes that alice types", n)
+		}
+	}
+}
+
+// The log tells of a room before anybody types in it, also if the user's join has
+// not come to tell the log.
+func TestTypingDoesNotMakeARoomJoined(t *testing.T) {
+	opt := local.NewMemory().Options()
+	ctx, cancel := context.WithCancel(t.Context())
+	var dying atomic.Bool
+	opt.Fault = func(c local.Call) local.Fault {
+		if dying.Load() && c.Op == local.OpWrite && c.Refs[0].Table == store.Users {
+			cancel()
+			return local.Throttle
+		}
+		return local.NoFault
+	}
+	s := openWith(t, opt, clock.System{})
+	room := s.create()
+	s.ok(s.rooms.Invite(s.ctx, room, invitation(bob)))
+	since := s.sync(bob, "", "").NextBatch
+	dying.Store(true)
+	if err := s.rooms.Join(grant.With(ctx, "test", grant.Of(rooms.Writes, grant.WriteTable("users")), nil), bob, room, ""); err == nil {
+		t.Fatal("the join did not die")
+	}
+	dying.Store(false)
+	s.ok(s.timeline.SetTyping(s.ctx, alice, room, true, nil))
+	s.ok(s.log.Watch(s.ctx, bob, room, time.Now().Add(time.Minute)))
+	if _, told, resp := s.typers(bob, since, room); told && resp.Rooms.Join[room].State == nil {
+		t.Error("typing is told and not the room")
 	}
 }
