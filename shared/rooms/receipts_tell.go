@@ -23,7 +23,9 @@ import (
 // says that it was set before it, or in a while if there is none.
 //
 // A message that is committed after HEAD was read the last time is told after the
-// row was written, so its readers find the row.
+// row was written, so its readers find the row. Nor does a row stay that says less
+// than the receipt that another device of the user has set meanwhile, and that others
+// may have been told of before.
 func (s *Service) tellReceipt(ctx context.Context, room string, r timeline.Receipts) error {
 	head, err := s.Timeline.Head(ctx, room)
 	if err != nil {
@@ -35,16 +37,41 @@ func (s *Service) tellReceipt(ctx context.Context, room string, r timeline.Recei
 		if _, err := s.DB.Write(ctx, row); err != nil {
 			return fmt.Errorf("tell of receipt in %s: %w", room, err)
 		}
-		next, err := s.Timeline.Head(ctx, room)
+		next, latest, err := s.headAndReceipts(ctx, room, r)
 		if err != nil {
 			return err
 		}
-		if next.Pos == head.Pos {
+		if next.Pos == head.Pos && latest.Pos == r.Pos {
 			break
 		}
-		head = next
+		head, r = next, latest
 	}
 	return s.tellReceiptsLater(ctx, room)
+}
+
+// headAndReceipts reads where a room stands, and the public receipt that the user
+// of r has for its thread by now.
+func (s *Service) headAndReceipts(ctx context.Context, room string, r timeline.Receipts) (*timeline.Head, timeline.Receipts, error) {
+	head := new(timeline.Head)
+	items, err := store.GetAll(ctx, s.DB, []store.Ref{
+		{Table: store.Rooms, Key: timeline.HeadKey(room)}, {Table: store.Rooms, Key: timeline.ReceiptKey(room, r.User, r.Thread)},
+	}, store.Consistent)
+	if err != nil {
+		return nil, r, fmt.Errorf("read receipt in %s: %w", room, err)
+	}
+	for _, it := range items {
+		if it.Key.Sort == timeline.HeadSort {
+			head, err = timeline.HeadOf(it)
+		} else {
+			var latest timeline.Receipts
+			err = store.Decode(it, &latest)
+			r.EventID, r.Pos, r.TS = latest.EventID, latest.Pos, latest.TS
+		}
+		if err != nil {
+			return nil, r, err
+		}
+	}
+	return head, r, nil
 }
 
 const (

@@ -61,8 +61,12 @@ type readers struct {
 }
 
 func openReaders(t *testing.T, n int) *readers {
+	return openReadersWith(t, n, local.NewMemory().Options())
+}
+
+func openReadersWith(t *testing.T, n int, opt local.Options) *readers {
 	c, q := new(later), new(putOff)
-	r := &readers{server: openWith(t, local.NewMemory().Options(), c), clock: c, queue: q}
+	r := &readers{server: openWith(t, opt, c), clock: c, queue: q}
 	r.rooms.Queues = q
 	r.room = r.create()
 	for i := range n {
@@ -216,6 +220,44 @@ func TestReceiptsOfABusyRoomCostTheirOwnWritesOnly(t *testing.T) {
 	for _, user := range r.names[:3] {
 		if got := r.told(r.sync(user, cursor[user], "")); len(got) != n {
 			t.Errorf("with the message %s, %s is told of %d receipts", last, user, len(got))
+		}
+	}
+}
+
+// Two devices of a user set a receipt at once. Whatever others were told of first,
+// in the end they know the later one.
+func TestReceiptsOfTwoDevicesDoNotGoBack(t *testing.T) {
+	for n := int64(1); ; n++ {
+		var h hook
+		opt := local.NewMemory().Options()
+		opt.Fault = h.fault
+		r := openReadersWith(t, 2, opt)
+		early, late := r.say(r.room, alice, "early"), r.say(r.room, alice, "late")
+		reader, other := r.names[0], r.names[1]
+		since, believed := r.sync(other, "", "").NextBatch, ""
+		look := func() {
+			r.flush()
+			resp := r.sync(other, since, "")
+			since = resp.NextBatch
+			for _, told := range r.told(resp) {
+				if event, ok := strings.CutPrefix(told, "m.read "+reader+" "); ok {
+					believed = event
+				}
+			}
+		}
+		h.before(n, func() {
+			r.read(reader, late, "m.read")
+			look()
+			r.say(r.room, alice, "a message")
+			look()
+		})
+		r.read(reader, early, "m.read")
+		if h.over() {
+			return
+		}
+		look()
+		if believed != late {
+			t.Errorf("set before the call %d: others are told of %q, and not of %q", n, believed, late)
 		}
 	}
 }
