@@ -3,7 +3,9 @@ package timeline
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/userlog"
 )
@@ -30,7 +32,7 @@ func (s *Service) current(ctx context.Context, user string, h userlog.Head) (add
 }
 
 // catchUp makes the user's log tell of all joined rooms up to their heads, and the
-// user watch those where others type. It costs three read units for each room, and
+// user watch those where others type. It costs four read units for each room, and
 // writes only for those that moved.
 func (s *Service) catchUp(ctx context.Context, user string, h userlog.Head) error {
 	all, err := s.Log.Cursors(ctx, user)
@@ -59,12 +61,33 @@ func (s *Service) catchUp(ctx context.Context, user string, h userlog.Head) erro
 		if head := heads[c.Room]; head > c.To || behind[c.Room] {
 			return s.Log.CatchUp(ctx, user, c.Room, head, s.Unread(c.Room))
 		}
-		return nil
+		return s.catchUpReceipts(ctx, user, h.Activity, c)
 	})
 	if err != nil {
 		return err
 	}
 	return s.watchTyping(ctx, user, names)
+}
+
+// catchUpReceipts makes the user's log tell of the receipts that others have set
+// in a room while the user was dormant, if nothing was said there since: with a
+// message they would be told of. a is the user's activity of before.
+func (s *Service) catchUpReceipts(ctx context.Context, user string, a userlog.Activity, c userlog.Cursor) error {
+	if a.Until.IsZero() && !a.Waking {
+		return nil // no device knows anything yet
+	}
+	recent, err := s.RecentReceipts(ctx, c.Room, c.To, end)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(recent, func(r Receipts) bool {
+		// A device that died while it caught up has left no trace of when it began.
+		return r.User != user && (a.Waking || r.TS >= clock.Millis(a.Until))
+	}) {
+		return nil
+	}
+	_, err = s.Log.Append(ctx, user, userlog.Entry{Kind: userlog.KindReceipts, Room: c.Room, From: c.To})
+	return err
 }
 
 // heads returns the last positions of those of the rooms that are there.

@@ -261,3 +261,24 @@ func TestReceiptsOfTwoDevicesDoNotGoBack(t *testing.T) {
 		}
 	}
 }
+
+// Somebody who was away for a day learns who has read the last message meanwhile,
+// also if nobody answered.
+func TestTheDormantLearnWhoHasRead(t *testing.T) {
+	r := openReaders(t, 2)
+	reader, away := r.names[0], r.names[1]
+	last := r.say(r.room, away, "good night")
+	since := r.sync(away, "", "").NextBatch
+	r.clock.pass(dormancy)
+	r.read(reader, last, rooms.Read)
+	r.flush()
+	resp := r.sync(away, since, "")
+	r.same("after a day", r.told(resp), []string{"m.read " + reader + " " + last})
+	for range 2 {
+		r.clock.pass(dormancy)
+		before := resp.NextBatch
+		if resp = r.sync(away, before, ""); resp.NextBatch != before {
+			t.Errorf("told again: %q", r.told(resp))
+		}
+	}
+}
