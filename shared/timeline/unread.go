@@ -45,7 +45,7 @@ type Unread struct {
 // counted is an event that is being counted for many users at a time.
 type counted struct {
 	*EventRow
-	event *pdu.Event // nil if the position has no event that counts
+	event *pdu.Event // nil if the position has none
 
 	prepares sync.Once
 	push     *push.Event
@@ -120,9 +120,13 @@ func (u *Unread) Count(ctx context.Context, user string, version int64, c userlo
 	var rules *pushSettings
 	anew := false
 	for _, r := range rows {
-		switch {
-		case r.event == nil:
+		if r.event == nil {
 			continue
+		}
+		if r.event.Redacts != "" && !r.event.IsState() && sum.Total().Notify > 0 {
+			anew = true
+		}
+		switch {
 		case r.event.Sender == user:
 			if r.reads() && (len(sum.Threads) > 0 || sum.Rest.Notify > 0) {
 				thread, err := u.threadOf(ctx, r)
@@ -133,9 +137,8 @@ func (u *Unread) Count(ctx context.Context, user string, version int64, c userlo
 				sum.Drop(thread)
 			}
 			continue
-		}
-		if r.event.Redacts != "" && !r.event.IsState() && sum.Total().Notify > 0 {
-			anew = true
+		case r.Redacted != "":
+			continue
 		}
 		if rules == nil {
 			if rules, err = u.s.pushSettings(ctx, user, version); err != nil {
@@ -228,7 +231,7 @@ func (u *Unread) asked(ctx context.Context, user string, version int64, c userlo
 		if err != nil {
 			return nil, err
 		}
-		if r.event == nil || r.ID != t.EventID || wanted.Of(t.Sender) != accounts.InviteAllowed {
+		if r.event == nil || r.Redacted != "" || r.ID != t.EventID || wanted.Of(t.Sender) != accounts.InviteAllowed {
 			continue
 		}
 		rules, err := u.s.pushSettings(ctx, user, version)
@@ -283,6 +286,9 @@ func (u *Unread) recount(ctx context.Context, user string, version int64, c user
 				return sum, err
 			}
 			own[r.thread] = r.Pos
+			continue
+		}
+		if r.Redacted != "" {
 			continue
 		}
 		o, err := u.outcome(ctx, user, rules, r)
@@ -411,7 +417,7 @@ func (u *Unread) between(ctx context.Context, from, to Pos) ([]*counted, error) 
 // prepare reads an event for all users together.
 func prepare(row *EventRow) (r *counted, err error) {
 	r = &counted{EventRow: row}
-	if row.Kind != KindState && row.Redacted == "" {
+	if row.Kind != KindState {
 		r.event, err = row.Event()
 	}
 	return r, err
