@@ -82,7 +82,7 @@ func (y *syncing) typing(ctx context.Context, was string, n int64) (now string, 
 	for _, room := range rooms {
 		c := cursors[room]
 		c.Room = room // also where there is none
-		knownAs, err := y.told(ctx, &view{s: y.s, Viewer: y.Viewer, room: room, cursor: c})
+		knownAs, err := y.known(ctx, &view{s: y.s, Viewer: y.Viewer, room: room, cursor: c})
 		if err != nil {
 			return was, err
 		}
