@@ -61,6 +61,7 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 		return err
 	}
 	if fan.Done >= head.Pos && fan.State != timeline.StateGoing {
+		s.indexWords(ctx, room, head, fan)
 		return nil
 	}
 	own, err := s.ownChanges(ctx, room, fan, head)
@@ -93,6 +94,7 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	if _, err := s.DB.Write(ctx, w); err != nil && store.Failed(err) == nil {
 		return fmt.Errorf("move fan-out of %s: %w", room, err)
 	}
+	s.indexWords(ctx, room, head, fan)
 	return nil
 }
 

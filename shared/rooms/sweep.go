@@ -62,7 +62,9 @@ func (s *Service) lagging(ctx context.Context, rows []store.Item) (lagging []str
 		fans[room] = fan
 	}
 	for _, row := range rows {
-		if room := row.Key.Sort; fans[room].Done < heads[room] || fans[room].State == timeline.StateGoing {
+		room := row.Key.Sort
+		fan := fans[room]
+		if fan.Done < heads[room] || fan.State == timeline.StateGoing || indexLag(heads[room], fan) >= 2*timeline.IndexStep {
 			lagging = append(lagging, room)
 		}
 	}

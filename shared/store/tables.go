@@ -25,12 +25,14 @@ func (c ChangeStream) String() string { return c.Table.Name + " changes" }
 // in shared/accounts, the signing key in shared/federation, reports in
 // shared/moderation, walks through spaces in shared/timeline/hierarchy.go, what is
 // published in shared/directory, receipts in shared/timeline/receipts.go, pushers
-// in shared/push. Partition keys begin with a prefix of their kind (R#, U#,
-// TXN#, EV#, …), so that no two kinds collide.
+// in shared/push, the words of events in shared/timeline/search_rows.go. Partition
+// keys begin with a prefix of their kind (R#, U#, TXN#, EV#, …), so that no two
+// kinds collide.
 var (
 	// Rooms holds the order, bodies, state and chunks of rooms, and aliases.
 	Rooms = &Table{Name: "rooms", Streamed: true}
-	// Events maps event ids to rooms and positions, and keeps outliers.
+	// Events maps event ids to rooms and positions, keeps outliers, and has the words
+	// of events.
 	Events = &Table{Name: "events"}
 	// Users holds accounts, profiles, account data, filters, devices, and each
 	// user's log and room cursors.

@@ -43,6 +43,9 @@ type Fan struct {
 	// Counted is when the active members of a pulled room were last counted, in
 	// milliseconds.
 	Counted int64 `db:"ct,omitempty"`
+	// Indexed is about the last position whose words are indexed, so that nobody has
+	// to look at the WordIndex with each message.
+	Indexed Pos `db:"ix,omitempty"`
 }
 
 // FanState says how members learn what happens in a room.

@@ -59,11 +59,7 @@ func (s *Service) open(ctx context.Context, v Viewer, room string) (*view, error
 		return nil, err
 	}
 	w := &view{s: s, Viewer: v, room: room, cursor: c, until: end, ignores: &ignores{s: s, user: v.User}}
-	if c.Membership == "join" {
-		return w, nil
-	}
-	if p, ok := departure(c, end); ok && !c.Forgotten {
-		w.until = p
+	if w.enter() {
 		return w, nil
 	}
 	w.stranger = true
@@ -72,6 +68,19 @@ func (s *Service) open(ctx context.Context, v Viewer, room string) (*view, error
 
 func notIn(room string) error {
 	return mxerr.Forbidden("You are not in the room %s, and never were.", room)
+}
+
+// enter reports whether the user is or was in the room, and has not forgotten it.
+func (w *view) enter() bool {
+	if w.cursor.Membership == "join" {
+		return true
+	}
+	p, ok := departure(w.cursor, end)
+	if !ok || w.cursor.Forgotten {
+		return false
+	}
+	w.until = p
+	return true
 }
 
 // departure returns the position at which a user who had joined did not stay

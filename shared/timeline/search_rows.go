@@ -1,0 +1,393 @@
+package timeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/virga-im/virga/events/canonicaljson"
+	"github.com/virga-im/virga/events/pdu"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline/words"
+)
+
+// The index of words of a room, under the partition IX#room of the events table,
+// which has no stream that would carry its writes to anybody.
+//
+//	HEAD         WordIndex  what is indexed, and in which runs
+//	OLD#n        {rs}       packs of older full runs, which HEAD has no room for
+//	R#run#D#n    {b}        documents of a run, see shared/timeline/words
+//	R#run#W#word {b}        words of a run
+//
+// The index only says where to look: what is found is read, and matched anew, as it
+// is at that moment, so that an edit or a redaction needs no change of the index, and
+// what is not indexed yet is simply read. An edit is indexed as words of the event
+// that it edits. Encrypted events are in no index, nor are types of events other than
+// those that the specification has.
+//
+// Runs are written by rooms.Service after fan-out, for IndexStep positions at a time,
+// and never changed; several small ones become a larger one, 256 documents and then
+// 2048, which stays. A writer puts the rows of a run first and then moves HEAD, on the
+// condition of its version; only then is the run there. The rows of runs that became
+// part of another are deleted when HEAD has moved once more, so that who read it just
+// before still finds them. A kill in between leaves rows that the next try writes, or
+// deletes, again: they are named by their content. (What was redacted just then makes
+// another content, and leaves some KB behind. They go with the room.) If all of the
+// index is lost, it is made anew, and until then what is searched is the last maxTail
+// events; if it is rolled back, it goes on from there.
+//
+// What it costs (2026-11-25): a row for each word of each message would be 1 WU a
+// word, some ten times what the message costs itself. A run of 32 short messages of
+// ten words is 3 KB, and HEAD 1 KB: with the runs that it becomes a part of, and the
+// deletion of what it was, 0.3 WU and 0.5 RU a message, and 3 WU for one of 1 KB of
+// all different words. A search reads of each room HEAD, the events that are not
+// indexed (32 at most, mostly) and of each run a row of 4 KB for each word, newest runs
+// first and only as far as results are wanted. So 30,000 messages are looked through
+// for a rare word with some 40 RU, and a result is another RU. An inverted index in
+// memory, or a search service beside the store, would be faster for many searches a
+// second and cost as much as the whole server does without them.
+const (
+	wordsTable = "IX#"
+	// IndexStep is how many positions are indexed at a time. A search reads what is
+	// not indexed yet, so fewer would make searches cheaper, and messages dearer.
+	IndexStep = 32
+	// The sizes from which on runs are merged into one, in documents.
+	MiddleRun = 256
+	FullRun   = 2048
+	// OldPack is how many full runs an OLD# row has.
+	OldPack = 8
+	// maxTail bounds how many events a search reads that are not indexed.
+	maxTail = 1000
+)
+
+// WordIndex is the HEAD of a room's index of words: 1 KB, and 40 bytes more for each
+// gap in the room's history that is open.
+type WordIndex struct {
+	Version int64 `db:"v"`
+	// High is the last position that is indexed. All before it are, but for Holes.
+	High  Pos    `db:"hi"`
+	Holes []Hole `db:"ho,omitempty"`
+	// Full are the runs that stay, and Young the others, both from the oldest to the
+	// newest. Old counts the rows of older ones.
+	Full  []RunRef `db:"-"`
+	Young []RunRef `db:"-"`
+	Old   int64    `db:"old,omitempty"`
+	// Dropped are runs whose rows are to be deleted.
+	Dropped []string `db:"dr,omitempty"`
+}
+
+// Hole is a segment of the room's order that may still grow downwards.
+type Hole struct {
+	Segment Pos `json:"s"`
+	// Low is the lowest position in it that is indexed.
+	Low Pos `json:"l"`
+}
+
+// RunRef names a run. New and Old are the times of its newest and oldest document.
+type RunRef struct {
+	ID         string
+	Docs, Rows int
+	New, Old   int64
+}
+
+func wordsPart(room string) string { return wordsTable + room }
+
+// WordIndexKey is the key of a room's WordIndex in the events table.
+func WordIndexKey(room string) store.Key { return store.Key{Part: wordsPart(room), Sort: "HEAD"} }
+
+// OldRunsKey is the key of a pack of older full runs.
+func OldRunsKey(room string, n int64) store.Key {
+	return store.Key{Part: wordsPart(room), Sort: fmt.Sprintf("OLD#%08x", n)}
+}
+
+// RunKey is the key of a row of a run.
+func RunKey(room, run, row string) store.Key {
+	return store.Key{Part: wordsPart(room), Sort: "R#" + run + "#" + row}
+}
+
+// Encode is the row's attributes.
+func (x *WordIndex) Encode() store.Attrs {
+	a := store.Encode(x)
+	a["fu"], a["yo"] = EncodeRuns(x.Full), EncodeRuns(x.Young)
+	return a
+}
+
+// EncodeRuns encodes references to runs, 25 bytes each.
+func EncodeRuns(runs []RunRef) []byte {
+	b := []byte{}
+	for _, r := range runs {
+		name, _ := hex.DecodeString(r.ID)
+		b = append(b, name...)
+		for _, n := range []int64{int64(r.Docs), int64(r.Rows), r.New, r.New - r.Old} {
+			b = binary.AppendUvarint(b, uint64(n))
+		}
+	}
+	return b
+}
+
+func decodeRuns(b []byte) ([]RunRef, error) {
+	var runs []RunRef
+	for len(b) > 0 {
+		if len(b) < 8 {
+			return nil, errors.New("list of runs is corrupt")
+		}
+		r := RunRef{ID: hex.EncodeToString(b[:8])}
+		b = b[8:]
+		var numbers [4]int64
+		for i := range numbers {
+			n, size := binary.Uvarint(b)
+			if size <= 0 {
+				return nil, errors.New("list of runs is corrupt")
+			}
+			numbers[i], b = int64(n), b[size:]
+		}
+		r.Docs, r.Rows, r.New, r.Old = int(numbers[0]), int(numbers[1]), numbers[2], numbers[2]-numbers[3]
+		runs = append(runs, r)
+	}
+	return runs, nil
+}
+
+func decodeWordIndex(it store.Item) (x WordIndex, err error) {
+	if err = store.Decode(it, &x); err != nil {
+		return x, err
+	}
+	if x.Full, err = decodeRuns(it.Bytes("fu")); err != nil {
+		return x, err
+	}
+	x.Young, err = decodeRuns(it.Bytes("yo"))
+	return x, err
+}
+
+// WordIndex returns the index of a room; without one, the zero WordIndex.
+func (s *Service) WordIndex(ctx context.Context, room string) (WordIndex, error) {
+	it, err := s.DB.Get(ctx, store.Ref{Table: store.Events, Key: WordIndexKey(room)}, store.Consistent)
+	if errors.Is(err, store.ErrNotFound) {
+		return WordIndex{}, nil
+	}
+	if err != nil {
+		return WordIndex{}, fmt.Errorf("read index of words of %s: %w", room, err)
+	}
+	return decodeWordIndex(it)
+}
+
+// oldRuns reads the packs of older full runs.
+func (s *Service) oldRuns(ctx context.Context, room string) ([]RunRef, error) {
+	var runs []RunRef
+	q := store.Query{Table: store.Events, Part: wordsPart(room), Consistency: store.Consistent}.Prefix("OLD#")
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return nil, fmt.Errorf("read old runs of %s: %w", room, err)
+		}
+		pack, err := decodeRuns(it.Bytes("rs"))
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, pack...)
+	}
+	return runs, nil
+}
+
+// errRunGone is the error of a run that became a part of another meanwhile.
+var errRunGone = errors.New("the run is gone")
+
+// Run reads a run with all its rows.
+func (s *Service) Run(ctx context.Context, room string, ref RunRef) (*words.Run, error) {
+	var rows []words.Row
+	q := store.Query{Table: store.Events, Part: wordsPart(room), Consistency: store.Consistent}.Prefix(RunKey(room, ref.ID, "").Sort)
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return nil, fmt.Errorf("read run %s of %s: %w", ref.ID, room, err)
+		}
+		rows = append(rows, words.Row{Name: strings.TrimPrefix(it.Key.Sort, q.From), Data: it.Bytes("b")})
+	}
+	if len(rows) != ref.Rows {
+		return nil, errRunGone
+	}
+	return words.Read(rows)
+}
+
+// Indexed reports whether a position is indexed.
+func (x *WordIndex) Indexed(p Pos) bool {
+	if p > x.High {
+		return false
+	}
+	for _, h := range x.Holes {
+		if segment(p) == h.Segment && p < h.Low {
+			return false
+		}
+	}
+	return true
+}
+
+// Below is the position just before the hole's segment, so that the hole is what is
+// after Below and before Low.
+func (h Hole) Below() Pos { return max(h.Segment, 1) - 1 }
+
+// SegmentOf is the lowest position of the segment that p is in.
+func SegmentOf(p Pos) Pos { return segment(p) }
+
+// unindexed reads the positions that are not indexed, up to maxTail.
+func (s *Service) unindexed(ctx context.Context, room string, x *WordIndex) ([]*EventRow, error) {
+	rows, err := s.Range(ctx, room, x.High, end, true, maxTail)
+	for _, h := range x.Holes {
+		if err != nil || len(rows) >= maxTail {
+			break
+		}
+		var more []*EventRow
+		more, err = s.Range(ctx, room, h.Below(), h.Low-1, true, maxTail-len(rows))
+		rows = append(rows, more...)
+	}
+	return rows, err
+}
+
+// searched is a text of an event that is searched.
+type searched struct {
+	kind words.Kind
+	text string
+	// edits is the event that it replaces, if it may, and plain what it says itself.
+	edits, plain string
+}
+
+// searchedIn returns what of an event is searched; ok is false for types of events
+// that are not.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#room_events
+func searchedIn(e *pdu.Event) (t searched, ok bool) {
+	read := func(path ...string) string {
+		text, _ := canonicaljson.String(canonicaljson.Get(e.Content, path...))
+		return text
+	}
+	switch e.Type {
+	case "m.room.message":
+		t = searched{kind: words.Body, text: read("body")}
+		if rel, is := e.Relation(); is && rel.Type == pdu.RelReplace && rel.EventID != e.ID && e.MayReplace() {
+			t.edits, t.plain, t.text = rel.EventID, t.text, read("m.new_content", "body")
+		}
+	case "m.room.name":
+		t = searched{kind: words.Name, text: read("name")}
+	case "m.room.topic":
+		t = searched{kind: words.Topic, text: topicIn(e)}
+	default:
+		return t, false
+	}
+	return t, true
+}
+
+// topicIn is a topic with its plain text representation, if that is another.
+func topicIn(e *pdu.Event) string {
+	topic, _ := canonicaljson.String(canonicaljson.Get(e.Content, "topic"))
+	for part := range canonicaljson.Elements(canonicaljson.Get(e.Content, "m.topic", "m.text")) {
+		mime, has := canonicaljson.String(canonicaljson.Get(part, "mimetype"))
+		body, _ := canonicaljson.String(canonicaljson.Get(part, "body"))
+		if (!has || mime == "text/plain") && body != topic {
+			return topic + "\n" + body
+		}
+	}
+	return topic
+}
+
+// docOf is an event as the index has it.
+func docOf(r *EventRow, e *pdu.Event, kind words.Kind) words.Doc {
+	return words.Doc{Time: min(max(e.OriginServerTS, 0), words.MaxTime), Pos: uint64(r.Pos), Kind: kind}
+}
+
+// senderKey is a word that all events of a sender have in the index. No text has it.
+func senderKey(user string) string {
+	sum := sha256.Sum256([]byte(user))
+	return "@" + hex.EncodeToString(sum[:8])
+}
+
+// Entries returns what the index has of the events of a room. Edits that are indexed
+// already, which came before the event that they edit, are words of it too.
+func (s *Service) Entries(ctx context.Context, room string, rows []*EventRow, indexed func(Pos) bool) ([]words.Entry, error) {
+	var entries []words.Entry
+	add := func(r *EventRow, e *pdu.Event, kind words.Kind, text string) {
+		if keys := words.Keys(text); len(keys) > 0 {
+			entries = append(entries, words.Entry{Doc: docOf(r, e, kind), Keys: append(keys, senderKey(e.Sender))})
+		}
+	}
+	for _, r := range rows {
+		if r.Kind == KindState || r.Redacted != "" {
+			continue
+		}
+		e, err := r.Event()
+		if err != nil {
+			return nil, err
+		}
+		if t, ok := searchedIn(e); ok {
+			at, of, text, err := s.edited(ctx, room, r, e, t)
+			if err != nil {
+				return nil, err
+			}
+			add(at, of, t.kind, text)
+		}
+		if !r.Edited {
+			continue
+		}
+		edits, err := s.editsBefore(ctx, room, r, e, indexed)
+		if err != nil {
+			return nil, err
+		}
+		for _, edit := range edits {
+			by, err := edit.Event()
+			if err != nil {
+				return nil, err
+			}
+			if t, ok := searchedIn(by); ok && by.Replaces(e) {
+				add(r, e, t.kind, t.text)
+			}
+		}
+	}
+	return entries, nil
+}
+
+// edited returns the event that a text is to be found as: the one that it edits, if
+// that is here, or the one that has it.
+func (s *Service) edited(ctx context.Context, room string, r *EventRow, e *pdu.Event, t searched) (*EventRow, *pdu.Event, string, error) {
+	if t.edits == "" {
+		return r, e, t.text, nil
+	}
+	rows, err := s.EventsByID(ctx, room, []string{t.edits})
+	if err != nil {
+		return nil, nil, "", err
+	}
+	original := rows[t.edits]
+	if original == nil {
+		return r, e, t.text, nil
+	}
+	of, err := original.Event()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	if !e.Replaces(of) {
+		return r, e, t.plain, nil
+	}
+	return original, of, t.text, nil
+}
+
+// editsBefore returns the latest edits of an event that were indexed before it.
+func (s *Service) editsBefore(ctx context.Context, room string, r *EventRow, e *pdu.Event, indexed func(Pos) bool) ([]*EventRow, error) {
+	pre := editsOf(r.ID, e.Sender)
+	edits, err := s.relations(ctx, room, pre, pre+"\U0010FFFF", true, maxEdits)
+	if err != nil {
+		return nil, err
+	}
+	var at []Pos
+	for _, edit := range edits {
+		if indexed(edit.Pos) {
+			at = append(at, edit.Pos)
+		}
+	}
+	found, err := s.rowsAt(ctx, room, at)
+	rows := make([]*EventRow, 0, len(found))
+	for _, p := range at {
+		if row := found[p]; row != nil && row.Redacted == "" {
+			rows = append(rows, row)
+		}
+	}
+	return rows, err
+}

@@ -1,0 +1,352 @@
+package timeline_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/store"
+	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/timeline/words"
+)
+
+// searching is a world in which people talk, and what a client would find that has
+// read all of it.
+type searching struct {
+	*server
+	r     *rand.Rand
+	rooms []string
+	// sent are the messages of each room, and edits those that are edits.
+	sent  map[string][]sentMessage
+	edits map[string]bool
+	// read is what users see of rooms, until something else happens.
+	read map[[2]string][]json.RawMessage
+}
+
+type sentMessage struct{ id, sender string }
+
+var vocabulary = strings.Fields("tea coffee milk sugar Straße strasse TEA 東京 京都 🍵 кофе it's a the of")
+
+func (w *searching) text() string {
+	var list []string
+	for range 1 + w.r.IntN(5) {
+		// Some words are far rarer than others.
+		list = append(list, vocabulary[w.r.IntN(1+w.r.IntN(len(vocabulary)))])
+	}
+	return strings.Join(list, " ")
+}
+
+// talk does something at random. What a user may not do does nothing.
+func (w *searching) talk() {
+	w.t.Helper()
+	w.read = map[[2]string][]json.RawMessage{}
+	room := w.rooms[w.r.IntN(1+w.r.IntN(len(w.rooms)))] // the first most often
+	user := []string{alice, bob, carol}[w.r.IntN(3)]
+	switch n := w.r.IntN(42); {
+	case n < 26:
+		if sent, err := w.server.rooms.Send(w.ctx, room, message(user, w.text())); err == nil {
+			w.sent[room] = append(w.sent[room], sentMessage{sent.ID, user})
+		}
+	case n < 31 && len(w.sent[room]) > 0:
+		old := w.sent[room][w.r.IntN(len(w.sent[room]))]
+		text := w.text()
+		d := rooms.Draft{Type: "m.room.message", Sender: old.sender, Content: json.RawMessage(fmt.Sprintf(
+			`{"msgtype":"m.text","body":%q,"m.new_content":{"msgtype":"m.text","body":%q},"m.relates_to":{"rel_type":"m.replace","event_id":%q}}`,
+			"* "+text, text, old.id))}
+		if sent, err := w.server.rooms.Send(w.ctx, room, d); err == nil {
+			w.edits[sent.ID] = true
+			if w.r.IntN(4) == 0 {
+				_, _ = w.server.rooms.Redact(w.ctx, room, sent.ID, "", old.sender, rooms.Txn{})
+			}
+		}
+	case n < 33 && len(w.sent[room]) > 0:
+		old := w.sent[room][w.r.IntN(len(w.sent[room]))]
+		_, _ = w.server.rooms.Redact(w.ctx, room, old.id, "", old.sender, rooms.Txn{})
+	case n < 35:
+		typ, key := "m.room.name", "name"
+		if n == 34 {
+			typ, key = "m.room.topic", "topic"
+		}
+		empty := ""
+		_, _ = w.server.rooms.SetState(w.ctx, room, rooms.Draft{Type: typ, StateKey: &empty, Sender: alice, Content: json.RawMessage(fmt.Sprintf(`{%q:%q}`, key, w.text()))})
+	case n < 37:
+		_ = w.server.rooms.Leave(w.ctx, user, room, "")
+	default:
+		_ = w.server.rooms.Join(w.ctx, user, room, "")
+	}
+	if w.r.IntN(3) > 0 {
+		w.deliver(room)
+	}
+}
+
+type foundEvent struct {
+	event
+	Time int64 `json:"origin_server_ts"`
+}
+
+// naive reads the whole history of the rooms as the user sees it.
+func (w *searching) naive(user, term string, in []string, keys []string) map[string]foundEvent {
+	w.t.Helper()
+	q, all := words.ParseQuery(term), map[string]foundEvent{}
+	for _, room := range in {
+		seen, ok := w.read[[2]string{user, room}]
+		if !ok {
+			seen = w.all(user, room, 500)
+			w.read[[2]string{user, room}] = seen
+		}
+		for _, raw := range seen {
+			var e foundEvent
+			w.ok(json.Unmarshal(raw, &e))
+			key := map[string]string{"m.room.message": "body", "m.room.name": "name", "m.room.topic": "topic"}[e.Type]
+			if key == "" || w.edits[e.ID] || keys != nil && !slices.Contains(keys, "content."+key) {
+				continue
+			}
+			text, _ := e.Content[key].(string)
+			var bundled struct {
+				Unsigned struct {
+					Relations struct {
+						Replace struct {
+							Content struct {
+								New struct{ Body string } `json:"m.new_content"`
+							}
+						} `json:"m.replace"`
+					} `json:"m.relations"`
+				}
+			}
+			w.ok(json.Unmarshal(raw, &bundled))
+			if edit := bundled.Unsigned.Relations.Replace.Content.New.Body; edit != "" {
+				text = edit
+			}
+			if _, ok := q.Match(text); ok {
+				all[e.ID] = e
+			}
+		}
+	}
+	return all
+}
+
+// pages searches to the end, and returns what was found in its order.
+func (s *server) pages(user string, req timeline.SearchRequest) (found []foundEvent, ranks []float64, pages []*timeline.SearchResponse) {
+	s.t.Helper()
+	for {
+		resp, err := s.timeline.Search(s.ctx, viewer(user), req)
+		s.ok(err)
+		for _, r := range resp.Results {
+			var e foundEvent
+			s.ok(json.Unmarshal(r.Result, &e))
+			found, ranks = append(found, e), append(ranks, r.Rank)
+		}
+		if pages = append(pages, resp); resp.Next == "" {
+			return found, ranks, pages
+		}
+		if req.From = resp.Next; len(pages) > 2000 {
+			s.t.Fatal("the search has no end")
+		}
+	}
+}
+
+func limited(n int) *timeline.RoomEventFilter {
+	return &timeline.RoomEventFilter{EventFilter: timeline.EventFilter{Limit: &n}}
+}
+
+// compare compares what was found with what there is.
+func (s *server) compare(what string, found []foundEvent, want map[string]foundEvent) {
+	s.t.Helper()
+	seen := map[string]bool{}
+	for _, e := range found {
+		if seen[e.ID] {
+			s.t.Errorf("%s: %s (%s) is found twice", what, e.ID, e.short())
+		}
+		if seen[e.ID] = true; want[e.ID].ID == "" {
+			s.t.Errorf("%s: %s (%s) is found", what, e.ID, e.short())
+		}
+	}
+	for id, e := range want {
+		if !seen[id] {
+			s.t.Errorf("%s: %s (%s) is not found", what, id, e.short())
+		}
+	}
+}
+
+// TestSearchesFindWhatALookAtAllFinds talks at random in rooms of several
+// visibilities, with edits, redactions, people who come and go and one who is ignored,
+// and compares searches with reading everything.
+func TestSearchesFindWhatALookAtAllFinds(t *testing.T) {
+	for seed := range uint64(3) {
+		w := &searching{server: open(t), r: rand.New(rand.NewPCG(seed, 9)), sent: map[string][]sentMessage{}, edits: map[string]bool{}}
+		for _, v := range []string{"shared", "joined", "invited"} {
+			room := w.create(visibility(v))
+			w.join(room, bob, carol)
+			w.rooms = append(w.rooms, room)
+		}
+		for n := range 1800 {
+			w.talk()
+			if n == 900 {
+				w.ok(w.accounts.SetAccountData(w.ctx, bob, "", "m.ignored_user_list", json.RawMessage(`{"ignored_users":{"`+carol+`":{}}}`)))
+			}
+			if n%600 < 598 {
+				continue
+			}
+			user := []string{alice, bob, carol}[w.r.IntN(3)]
+			terms := []string{"tea", "STRASSE", "京", "東京 tea", "🍵", "of", "кофе milk", "nothing", "the tea a"}
+			for range 4 {
+				w.searches(user, terms[w.r.IntN(len(terms))])
+			}
+		}
+		x, err := w.timeline.WordIndex(w.ctx, w.rooms[0])
+		if w.ok(err); len(x.Young) == 0 || x.Young[0].Docs < timeline.MiddleRun {
+			t.Errorf("the index is %+v: not much was found in it", x)
+		}
+		if t.Failed() {
+			t.Fatalf("with seed %d", seed)
+		}
+	}
+}
+
+// searches compares all ways to search for a term.
+func (w *searching) searches(user, term string) {
+	w.t.Helper()
+	want := w.naive(user, term, w.rooms, nil)
+	limit := 1 + w.r.IntN(12)
+	req := timeline.SearchRequest{Term: term, Recent: true, Filter: limited(limit)}
+	what := fmt.Sprintf("%s for %q by %d", user, term, limit)
+	found, _, pages := w.pages(user, req)
+	w.compare(what, found, want)
+	for i := 1; i < len(found); i++ {
+		if found[i-1].Time < found[i].Time {
+			w.t.Errorf("%s: an older result is before a newer one", what)
+		}
+	}
+	for i, p := range pages {
+		if p.Next != "" && len(p.Results) != limit {
+			w.t.Errorf("%s: page %d has %d results", what, i, len(p.Results))
+		}
+	}
+	req.Recent = false
+	found, ranks, _ := w.pages(user, req)
+	w.compare(what+" ranked", found, want)
+	if len(found) <= 100 && !slices.IsSortedFunc(ranks, func(a, b float64) int { return int((b - a) * 1e6) }) {
+		w.t.Errorf("%s: the ranks are %v", what, ranks)
+	}
+	if len(found) < 100 && len(found) > 0 {
+		if got, err := w.timeline.Search(w.ctx, viewer(user), req); err != nil || got.Count < int64(len(found)) {
+			w.t.Errorf("%s: %d are found, and counted as %d, %v", what, len(found), got.Count, err)
+		}
+	}
+	// Parts of it.
+	key := []string{"content.body", "content.name", "content.topic"}[w.r.IntN(3)]
+	req.Keys = []string{key}
+	found, _, _ = w.pages(user, req)
+	w.compare(what+" in "+key, found, w.naive(user, term, w.rooms, req.Keys))
+	req.Keys = nil
+	room, sender := w.rooms[w.r.IntN(len(w.rooms))], []string{alice, bob, carol}[w.r.IntN(3)]
+	for _, recent := range []bool{true, false} {
+		req.Recent = recent
+		req.Filter = limited(limit)
+		req.Filter.Rooms = []string{room}
+		found, _, _ = w.pages(user, req)
+		w.compare(what+" in a room", found, w.naive(user, term, []string{room}, nil))
+		req.Filter = limited(limit)
+		req.Filter.Senders = []string{sender}
+		found, _, _ = w.pages(user, req)
+		by := maps.Clone(want)
+		maps.DeleteFunc(by, func(_ string, e foundEvent) bool { return e.Sender != sender })
+		w.compare(what+" of "+sender, found, by)
+		req.Filter = limited(limit)
+		w.groups(what, user, req, want)
+	}
+}
+
+// groups follows the tokens of a group.
+func (w *searching) groups(what, user string, req timeline.SearchRequest, want map[string]foundEvent) {
+	w.t.Helper()
+	req.GroupBy = []string{"room_id", "sender"}
+	first, err := w.timeline.Search(w.ctx, viewer(user), req)
+	w.ok(err)
+	for _, key := range req.GroupBy {
+		total := 0
+		for value, g := range first.Groups[key] {
+			total += len(g.Results)
+			ids := slices.Clone(g.Results)
+			if g.Next != "" {
+				more := req
+				more.From = g.Next
+				found, _, _ := w.pages(user, more)
+				for _, e := range found {
+					ids = append(ids, e.ID)
+				}
+			}
+			in := maps.Clone(want)
+			maps.DeleteFunc(in, func(_ string, e foundEvent) bool { return e.Room != value && e.Sender != value })
+			slices.Sort(ids)
+			if got := slices.Sorted(maps.Keys(in)); !slices.Equal(ids, got) {
+				w.t.Errorf("%s (recent: %v): %d in the group %s, and %d there are", what, req.Recent, len(ids), value, len(got))
+			}
+		}
+		if total != len(first.Results) {
+			w.t.Errorf("%s: groups of %s have %d of %d results", what, key, total, len(first.Results))
+		}
+	}
+}
+
+// TestALongRoomIsSearchedCheaply fills runs up to the largest, and counts what a
+// message costs in the index and what a search costs.
+func TestALongRoomIsSearchedCheaply(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of messages")
+	}
+	s := open(t)
+	room := s.create()
+	const n = 20 * timeline.FullRun
+	var writing store.Meter
+	r := rand.New(rand.NewPCG(3, 3))
+	ctx, quiet := s.ctx, 0.0
+	for i := range n / 4 {
+		body := ""
+		for range 10 {
+			body += fmt.Sprintf("word%d ", int(r.ExpFloat64()*300))
+		}
+		if i%1000 == 7 {
+			body += "needle"
+		}
+		_, err := s.rooms.Send(ctx, room, message(alice, body))
+		s.ok(err)
+		if i%16 == 15 {
+			s.ctx = store.WithMeter(ctx, &writing)
+			s.deliver(room)
+			s.ctx = ctx
+			quiet += 2 // the fan-out moves FAN#, and alice is not active
+		}
+	}
+	events := writing.Tables()["events"]
+	if per := events.Writes / (n / 4); per > 0.5 || per == 0 {
+		t.Errorf("the index costs %.2f units a message", per)
+	}
+	x, err := s.timeline.WordIndex(s.ctx, room)
+	s.ok(err)
+	if x.Old+int64(len(x.Full)) == 0 {
+		t.Errorf("no run is full: %+v", x)
+	}
+	var cost store.Meter
+	s.ctx = store.WithMeter(ctx, &cost)
+	found, _, _ := s.pages(alice, timeline.SearchRequest{Term: "needle", Recent: true, Filter: limited(50)})
+	if len(found) != (n/4+992)/1000 {
+		t.Errorf("%d are found", len(found))
+	}
+	if c := cost.Total(); c.Reads > 100 {
+		t.Errorf("it took %s", c)
+	}
+	t.Logf("index: %.2f WU a message; a search through %d: %s; %d runs", events.Writes/(n/4), n/4, cost.Total(), len(x.Full)+len(x.Young))
+	// What is frequent is found at the end, without a look at all that is before.
+	cost = store.Meter{}
+	resp, err := s.timeline.Search(s.ctx, viewer(alice), timeline.SearchRequest{Term: "word1", Recent: true, Filter: limited(10)})
+	s.ok(err)
+	if c := cost.Total(); len(resp.Results) != 10 || c.Reads > 60 || resp.Next == "" {
+		t.Errorf("%d results of %d took %s", len(resp.Results), resp.Count, c)
+	}
+}
