@@ -26,6 +26,7 @@ import (
 	"github.com/virga-im/virga/functions/client/registration"
 	"github.com/virga-im/virga/functions/client/relationships"
 	"github.com/virga-im/virga/functions/client/reporting"
+	"github.com/virga-im/virga/functions/client/search"
 	"github.com/virga-im/virga/functions/client/server"
 	"github.com/virga-im/virga/functions/client/session"
 	"github.com/virga-im/virga/functions/client/spaces"
@@ -68,6 +69,7 @@ func Routes() []route.Route {
 		push.Routes,
 		devices.Routes,
 		backup.Routes,
+		search.Routes,
 		reporting.Routes,
 		thirdparty.Routes,
 		openid.Routes,
