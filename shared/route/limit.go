@@ -19,7 +19,7 @@ const (
 	NoLimit Limit = iota
 	// LimitRequest is for requests that are cheap but not free.
 	LimitRequest
-	// LimitMessage is for sending events.
+	// LimitMessage is for sending events, and for searches, which cost as much.
 	LimitMessage
 	// LimitJoin is for joining and creating rooms, and for inviting.
 	LimitJoin

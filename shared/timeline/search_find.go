@@ -148,7 +148,8 @@ func (f *finder) enterRow(ctx context.Context, r *findable, row *EventRow) error
 	return err
 }
 
-// add adds a candidate, if it is within bounds.
+// add adds a candidate, if it is within bounds. What was considered already, in
+// another run, is not.
 func (f *finder) add(r *findable, d words.Doc, row *EventRow) {
 	c := candidate{token.Place{Time: d.Time, Room: r.hash, Pos: Pos(d.Pos)}, r, row}
 	if c.place.Pos > r.w.until || !f.kinds[d.Kind] ||
@@ -243,9 +244,6 @@ func (f *finder) next(ctx context.Context, n int) ([]candidate, error) {
 		}
 		c := first.pending[0]
 		first.pending = first.pending[1:]
-		if c.place == f.below {
-			continue // it is also in a run that was looked at later
-		}
 		some, f.below = append(some, c), c.place
 	}
 	return some, nil

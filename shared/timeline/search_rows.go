@@ -41,15 +41,16 @@ import (
 // events; if it is rolled back, it goes on from there.
 //
 // What it costs (2026-11-25): a row for each word of each message would be 1 WU a
-// word, some ten times what the message costs itself. A run of 32 short messages of
-// ten words is 3 KB, and HEAD 1 KB: with the runs that it becomes a part of, and the
-// deletion of what it was, 0.3 WU and 0.5 RU a message, and 3 WU for one of 1 KB of
-// all different words. A search reads of each room HEAD, the events that are not
-// indexed (32 at most, mostly) and of each run a row of 4 KB for each word, newest runs
-// first and only as far as results are wanted. So 30,000 messages are looked through
-// for a rare word with some 40 RU, and a result is another RU. An inverted index in
-// memory, or a search service beside the store, would be faster for many searches a
-// second and cost as much as the whole server does without them.
+// word, as much again as the message for each dozen. A run of 32 messages of ten words
+// is 3 KB, and HEAD 1 KB. With the runs that it becomes a part of, and the deletion of
+// what it was, indexing takes 0.3 WU and 0.4 RU a message, 0.4 WU for twenty words and
+// 1.6 for 1 KB of text, all of it behind fan-out. A search reads of each room HEAD,
+// the events that are not indexed (32 at most, mostly), and of each run a row of 4 KB
+// for each word, the newest runs first and only as far as results are wanted: 10,000
+// messages are looked through for a rare word with some 35 RU, and each result is
+// another. That suits people, who write all day and search now and then; a search
+// service beside the store would be faster for many searches a second, and cost as
+// much when there are none as the whole server does.
 const (
 	wordsTable = "IX#"
 	// IndexStep is how many positions are indexed at a time. A search reads what is

@@ -19,7 +19,7 @@ var search = route.Route{
 	Pattern:  "POST /_matrix/client/v3/search",
 	Also:     route.R0,
 	Standing: route.SuspendedToo,
-	Limit:    route.LimitRequest,
+	Limit:    route.LimitMessage,
 	Size:     route.Large,
 	Uses:     timeline.Shows,
 	Handler:  route.Handle(home.Timeline, serveSearch),

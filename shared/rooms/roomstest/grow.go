@@ -111,7 +111,7 @@ func (h *History) random(server string) Event {
 			rel := []string{"m.thread", "m.replace", "m.reference", "m.annotation"}[h.r.IntN(4)]
 			parent := h.Order[max(0, len(h.Order)-1-h.r.IntN(20))]
 			content["m.relates_to"] = map[string]any{"rel_type": rel, "event_id": parent, "key": some(2)}
-			content["m.new_content"] = map[string]any{}
+			content["m.new_content"] = map[string]any{"body": content["body"]}
 		}
 		d.Type, d.Content = "m.room.message", content
 		return d
