@@ -33,7 +33,7 @@ func (s *Service) indexWords(ctx context.Context, room string, head *timeline.He
 	if !fresh && !past {
 		return
 	}
-	if err := s.tryIndexWords(ctx, room, head, fan); err != nil {
+	if err := s.tryIndexWords(ctx, room, head, fan); err != nil && ctx.Err() == nil {
 		slog.ErrorContext(ctx, "words not indexed", "room_id", room, "error", err)
 	}
 }

@@ -285,6 +285,63 @@ var acts = []act{
 			}), nil
 		},
 	},
+	{
+		// Whatever comes in 32 messages, their words are indexed once.
+		name: "send 32 times 1 KB of words to 2 members", route: "sendMessage", untimed: true,
+		limit: limit{128, 500, 240},
+		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
+			users, room, err := s.roomOf(2)
+			if err != nil {
+				return nil, err
+			}
+			return timed(func(i int) error {
+				for j := range 32 {
+					if err := users[0].say(room, prose(32*i+j)); err != nil {
+						return err
+					}
+					if err := s.settle(); err != nil {
+						return err
+					}
+				}
+				return nil
+			}), nil
+		},
+	},
+	{
+		name: "search, 10 of 500 messages", route: "search",
+		limit: limit{40, 0, 0},
+		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
+			users, room, err := s.roomOf(2)
+			if err != nil {
+				return nil, err
+			}
+			for i := range 500 {
+				text := fmt.Sprintf("message %d", i)
+				if i%50 == 0 {
+					text += " of rain"
+				}
+				if err := users[1].say(room, text); err != nil {
+					return nil, err
+				}
+			}
+			if err := s.settle(); err != nil {
+				return nil, err
+			}
+			body := object{"search_categories": object{"room_events": object{"search_term": "rain message", "order_by": "recent"}}}
+			return timed(func(int) error {
+				var page struct {
+					Categories struct {
+						Events struct{ Results []struct{} } `json:"room_events"`
+					} `json:"search_categories"`
+				}
+				err := users[0].call("POST", "/v3/search", body, &page)
+				if n := len(page.Categories.Events.Results); err == nil && n != 10 {
+					err = fmt.Errorf("%d results", n)
+				}
+				return err
+			}), nil
+		},
+	},
 	{name: "initial /sync, 50 rooms of 50 messages", route: "sync", unitless: true, rare: 10, aim: aim{p50: 15 * time.Millisecond}, lane: wholeOf(50, 50)},
 	{name: "incremental /sync, 1 of 100 rooms changed", route: "sync", budget: &budget{7, 0}, limit: limit{7, 0, 0}, rare: 4,
 		aim: aim{p50: time.Millisecond}, lane: oneOf(100)},
@@ -385,6 +442,15 @@ func wakeUps(s *site, n int) (func(int) (time.Duration, error), error) {
 		next = a.Next
 		return max(0, a.at.Sub(acknowledged)), a.err
 	}, nil
+}
+
+// prose is a message of 1 KB of words.
+func prose(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < 1024; i++ {
+		fmt.Fprintf(&b, "word%d ", (n*31+i*i)%5000)
+	}
+	return b.String()
 }
 
 func keys[V any](m map[string]V) (list []string) {

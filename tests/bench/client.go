@@ -103,9 +103,15 @@ func (u *user) leave(room string) error {
 // message is a message of 1 KB, as the event is stored about 1.5 KB.
 var message = object{"msgtype": "m.text", "body": string(bytes.Repeat([]byte("0123456789abcdef"), 1024/16))}
 
-func (u *user) send(room string) error {
+func (u *user) send(room string) error { return u.put(room, message) }
+
+func (u *user) say(room, text string) error {
+	return u.put(room, object{"msgtype": "m.text", "body": text})
+}
+
+func (u *user) put(room string, content object) error {
 	u.sent++
-	return u.call("PUT", fmt.Sprintf("/v3/rooms/%s/send/m.room.message/%06d", room, u.sent), message, nil)
+	return u.call("PUT", fmt.Sprintf("/v3/rooms/%s/send/m.room.message/%06d", room, u.sent), content, nil)
 }
 
 // synced is what a benchmark reads of an answer of /sync.
