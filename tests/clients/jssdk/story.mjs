@@ -111,6 +111,27 @@ assert.deepEqual(bodies(paged), Array.from({ length: 30 }, (_, i) => `drop ${i +
 assert.equal(paged.getLiveTimeline().getEvents()[0].getType(), EventType.RoomCreate);
 chapter("scrolling back reaches the creation of the room, without gaps or doubles");
 
+await alice.sendMessage(roomId, {
+  msgtype: MsgType.Text,
+  body: "* drip 2",
+  "m.new_content": { msgtype: MsgType.Text, body: "drip 2" },
+  "m.relates_to": { rel_type: "m.replace", event_id: second },
+});
+const shows = (found) => found.results.map((result) => result.context.getEvent().getContent().body);
+const found = await phone.searchRoomEvents({ term: "DROP", filter: { limit: 12, rooms: [roomId] } });
+while (found.next_batch) await phone.backPaginateRoomEventsSearch(found);
+const numbers = [30, ...Array.from({ length: 27 }, (_, i) => 29 - i), 1];
+assert.deepEqual(shows(found), numbers.map((i) => `drop ${i}`));
+assert.deepEqual([...found.highlights], ["drop"]);
+assert.deepEqual(
+  found.results[3].context.getTimeline().map((event) => event.getContent().body),
+  ["drop 26", "drop 27", "drop 28"],
+);
+const edited = await phone.searchRoomEvents({ term: "drip" });
+assert.deepEqual(shows(edited), ["drip 2"]);
+assert.equal(edited.results[0].context.getEvent().getId(), second);
+chapter("a search finds what was said, page by page, and edits as what they say");
+
 const slip = paged.getLiveTimeline().getEvents().at(-1);
 await alice.redactEvent(roomId, slip.getId(), undefined, { reason: "a slip" });
 await until(phone, [RoomEvent.Redaction], () => slip.isRedacted());
