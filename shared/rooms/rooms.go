@@ -19,6 +19,8 @@
 //     index. If it is lost or rolled back, some rooms are swept again.
 //   - rooms: R#room / UPGRADE {to, by, rv, cr}: the last upgrade of the room, see
 //     replacement.
+//   - events: IX#room: the index of words, see timeline.WordIndex. Written after
+//     fan-out.
 //   - server: CREATING / room {at}: a room whose creation takes several
 //     transactions, until the last one. The sweeper ends those that stay.
 //

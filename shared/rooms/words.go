@@ -39,12 +39,17 @@ func (s *Service) indexWords(ctx context.Context, room string, head *timeline.He
 }
 
 func (s *Service) tryIndexWords(ctx context.Context, room string, head *timeline.Head, fan timeline.Fan) error {
-	x, err := s.Timeline.WordIndex(ctx, room)
-	if err != nil {
+	w := &indexer{s: s, room: room, head: head}
+	var err error
+	if w.over, err = s.Timeline.Encrypted(ctx, room); err != nil {
 		return err
 	}
-	w := &indexer{s: s, room: room, head: head, x: x}
-	for n, more := 0, true; more && n < maxSteps; n++ {
+	if !w.over {
+		if w.x, err = s.Timeline.WordIndex(ctx, room); err != nil {
+			return err
+		}
+	}
+	for n, more := 0, !w.over; more && n < maxSteps; n++ {
 		if more, err = w.step(ctx); err != nil {
 			return err
 		}

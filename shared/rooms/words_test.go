@@ -2,7 +2,6 @@ package rooms_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -114,7 +113,7 @@ func (p *peer) checkWords() timeline.WordIndex {
 		}
 	}
 	if p.t.Failed() {
-		p.t.Fatal(fmt.Sprintf("the index is %+v", x))
+		p.t.Fatalf("the index is %+v", x)
 	}
 	return x
 }

@@ -76,8 +76,8 @@ type SearchGroup struct {
 }
 
 const (
-	// MaxFound is also the most results of a search, and MaxAround the most events
-	// before a result, and after it.
+	// MaxAround is the most events before a result, and after it. A page has MaxFound
+	// results at most.
 	MaxAround = 20
 	// maxTerm bounds what is searched for, in bytes.
 	maxTerm = 1024
@@ -96,7 +96,7 @@ const (
 var searchedKeys = map[string]words.Kind{"content.body": words.Body, "content.name": words.Name, "content.topic": words.Topic}
 
 // Search finds events by their words, in all rooms that the user is in or was in
-// and has not forgotten. An event is found by what it says now, as the user sees it;
+// and has not forgotten, but for those that are encrypted. An event is found by what it says now, as the user sees it;
 // one that was edited is found as itself, with the edit bundled.
 //
 // Results are ordered by the time of the events (origin_server_ts), or by rank: the
@@ -319,7 +319,7 @@ func newer(a, b token.Place) int {
 
 // group adds the groups of the results.
 func (q *search) group(resp *SearchResponse, hits []*hit, next token.Search) {
-	for _, key := range q.req.GroupBy {
+	for _, key := range slices.Compact(slices.Sorted(slices.Values(q.req.GroupBy))) {
 		groups := map[string]*SearchGroup{}
 		for i, h := range hits {
 			value := h.room.w.room

@@ -79,6 +79,9 @@ func (q *search) onlySender() string {
 
 // enter reads the index of a room, and searches what is not indexed.
 func (f *finder) enter(ctx context.Context, r *findable) error {
+	if encrypted, err := r.w.s.Encrypted(ctx, r.w.room); err != nil || encrypted {
+		return err
+	}
 	x, err := r.w.s.WordIndex(ctx, r.w.room)
 	if err != nil {
 		return err

@@ -23,8 +23,9 @@ import (
 // The index only says where to look: what is found is read, and matched anew, as it
 // is at that moment, so that an edit or a redaction needs no change of the index, and
 // what is not indexed yet is simply read. An edit is indexed as words of the event
-// that it edits. Encrypted events are in no index, nor are types of events other than
-// those that the specification has.
+// that it edits. Types of events other than those that the specification has are in no
+// index, so encrypted events are in none; nor is what else is said in a room once it is
+// encrypted.
 //
 // Runs are written by rooms.Service after fan-out, for IndexStep positions at a time,
 // and never changed; several small ones become a larger one, 256 documents and then
@@ -49,7 +50,8 @@ import (
 // messages are looked through for a rare word with some 35 RU, and each result is
 // another. That suits people, who write all day and search now and then; a search
 // service beside the store would be faster for many searches a second, and cost as
-// much when there are none as the whole server does.
+// much when there are none as the whole server does. An encrypted room costs a read
+// for each IndexStep messages.
 const (
 	wordsTable = "IX#"
 	// IndexStep is how many positions are indexed at a time. A search reads what is
@@ -172,6 +174,19 @@ func (s *Service) WordIndex(ctx context.Context, room string) (WordIndex, error)
 		return WordIndex{}, fmt.Errorf("read index of words of %s: %w", room, err)
 	}
 	return decodeWordIndex(it)
+}
+
+// Encrypted reports whether a room is end to end encrypted. Such rooms are neither
+// indexed nor searched, so that an answer which is a moment old does no harm.
+func (s *Service) Encrypted(ctx context.Context, room string) (bool, error) {
+	_, err := s.DB.Get(ctx, store.Ref{Table: store.Rooms, Key: StateKey(room, "m.room.encryption", "")}, store.Eventual)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read encryption of %s: %w", room, err)
+	}
+	return true, nil
 }
 
 // oldRuns reads the packs of older full runs.

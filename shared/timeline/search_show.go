@@ -14,8 +14,13 @@ import (
 	"github.com/virga-im/virga/shared/userlog"
 )
 
-// maxPredecessors is how many rooms back a search follows upgrades.
-const maxPredecessors = 10
+const (
+	// maxPredecessors is how many rooms back a search follows upgrades.
+	maxPredecessors = 10
+	// maxNamed is how many rooms a filter may name until reading all that the user is
+	// in is cheaper than reading whether the user is in each.
+	maxNamed = 50
+)
 
 // searchedRooms are the rooms that the search is about, by their ids. A filter that
 // names a room means also those that it replaces.
@@ -41,6 +46,20 @@ func (q *search) searchedRooms(ctx context.Context) ([]*view, error) {
 		slices.SortFunc(rooms, func(a, b *view) int { return cmp.Compare(a.room, b.room) })
 		return rooms, err
 	}
+	cursor := func(ctx context.Context, room string) (userlog.Cursor, error) {
+		return q.s.Log.Cursor(ctx, q.User, room)
+	}
+	if len(named) > maxNamed {
+		all, err := q.s.Log.Cursors(ctx, q.User)
+		if err != nil {
+			return nil, err
+		}
+		byRoom := make(map[string]userlog.Cursor, len(all))
+		for _, c := range all {
+			byRoom[c.Room] = c
+		}
+		cursor = func(_ context.Context, room string) (userlog.Cursor, error) { return byRoom[room], nil }
+	}
 	seen := map[string]bool{}
 	for range maxPredecessors + 1 {
 		named = slices.DeleteFunc(slices.Clone(named), func(room string) bool {
@@ -51,7 +70,7 @@ func (q *search) searchedRooms(ctx context.Context) ([]*view, error) {
 		before := make([]string, len(named))
 		var mu sync.Mutex
 		err := parallel(ctx, indexes(named), func(ctx context.Context, i int) error {
-			c, err := q.s.Log.Cursor(ctx, q.User, named[i])
+			c, err := cursor(ctx, named[i])
 			if err != nil {
 				return err
 			}
