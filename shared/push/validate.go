@@ -112,7 +112,9 @@ func (c Condition) check() error {
 	return nil
 }
 
-// parseActions returns the actions of a rule without those that are history.
+// parseActions returns the actions of a rule. Those that are history do nothing,
+// and are kept: matrix-js-sdk mutes a room with dont_notify, and looks for it when
+// it is to be heard again.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#historical-actions
 func parseActions(text json.RawMessage) ([]any, error) {
@@ -132,9 +134,8 @@ func parseActions(text json.RawMessage) ([]any, error) {
 		switch {
 		case json.Unmarshal(raw, &name) == nil && raw[0] == '"':
 			switch name {
-			case "notify":
+			case "notify", "dont_notify", "coalesce":
 				actions = append(actions, name)
-			case "dont_notify", "coalesce":
 			default:
 				return nil, mxerr.InvalidParam("There is no action %q.", name)
 			}
