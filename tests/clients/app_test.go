@@ -1,27 +1,74 @@
 package clients
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
-
-	"github.com/virga-im/virga/tests/server"
 )
 
-// TestAnAppOnJSSDK runs jssdk/story.mjs, which is about what the SDK itself makes
-// of the answers: names of rooms, local echoes, pagination.
-func TestAnAppOnJSSDK(t *testing.T) {
+// TestAppsOnJSSDK runs jssdk/stories, which are about what the SDK itself makes of
+// the answers: names of rooms, local echoes, threads, pagination. One process
+// tells them all at once.
+func TestAppsOnJSSDK(t *testing.T) {
 	node := installJS(t)[0]
-	s := server.Start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	files, err := filepath.Glob("jssdk/stories/*.mjs")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	var names []string
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".mjs")
+		if why := waiting["jssdk/"+name]; why != "" {
+			t.Logf("%s waits: %s", name, why)
+			continue
+		}
+		names = append(names, name)
+	}
+	t.Parallel()
+	s := startServer(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, "jssdk/story.mjs", s.URL)
+	cmd := exec.CommandContext(ctx, node, append([]string{"jssdk/stories.mjs", s.URL}, names...)...)
 	var stderr []byte
 	cmd.Stderr = writer(func(b []byte) { stderr = append(stderr, b...) })
-	out, err := cmd.Output()
-	t.Logf("came true:\n%s", out)
-	if err != nil {
-		t.Fatalf("and then: %v\n%s", err, stderr[max(0, len(stderr)-32<<10):])
+	out, ended := cmd.Output()
+
+	type line struct {
+		Story, Chapter, Error string
+		Over                  bool
+		MS                    int // since the process began
+	}
+	told := map[string][]line{}
+	for lines := json.NewDecoder(bytes.NewReader(out)); lines.More(); {
+		var l line
+		if err := lines.Decode(&l); err != nil {
+			t.Fatalf("not a line of a story: %v in %s", err, out)
+		}
+		told[l.Story] = append(told[l.Story], l)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			over := false
+			for _, l := range told[name] {
+				if l.Chapter != "" {
+					t.Logf("%5d ms: %s", l.MS, l.Chapter)
+				}
+				if l.Error != "" {
+					t.Errorf("and then: %s", l.Error)
+				}
+				over = over || l.Over || l.Error != ""
+			}
+			if !over {
+				t.Error("the story has no end")
+			}
+		})
+	}
+	if ended != nil || t.Failed() {
+		t.Errorf("the process ended with %v and said:\n%s", ended, stderr[max(0, len(stderr)-32<<10):])
 	}
 }

@@ -22,7 +22,7 @@ import (
 func TestNothingIsLostOrDoubledByAKill(t *testing.T) {
 	for _, pair := range [][2]sdk{{jsSDK, mautrix}, {mautrix, jsSDK}} {
 		t.Run(pair[0].name+" with "+pair[1].name, func(t *testing.T) {
-			s := server.Start(t)
+			s := startServer(t)
 			front := newFront(t, s)
 			alice := start(t, pair[0], front.url).register(t, "alice")
 			bob := start(t, pair[1], front.url).register(t, "bob")

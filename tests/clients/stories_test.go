@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-
-	"github.com/virga-im/virga/tests/server"
 )
 
 func TestAccounts(t *testing.T) {
-	s := server.Start(t)
+	s := startServer(t)
 	for _, of := range []sdk{jsSDK, mautrix} {
 		t.Run(of.name, func(t *testing.T) {
 			p := start(t, of, s.URL)
@@ -50,7 +48,7 @@ var stories = []struct {
 }
 
 func TestStories(t *testing.T) {
-	s := server.Start(t)
+	s := startServer(t)
 	for _, pair := range [][2]sdk{{jsSDK, jsSDK}, {mautrix, mautrix}, {jsSDK, mautrix}, {mautrix, jsSDK}} {
 		t.Run(pair[0].name+" with "+pair[1].name, func(t *testing.T) {
 			hers := start(t, pair[0], s.URL)

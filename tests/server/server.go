@@ -4,6 +4,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -169,6 +171,15 @@ func (s *Server) RSS() (int64, error) {
 // Log returns the end of what the server logged.
 func (s *Server) Log() string { return s.log.String() }
 
+// Faults are the requests in the log that met no endpoint or an error of the
+// server's own (a status from 500), of all its starts. They are complete once
+// the process has ended.
+func (s *Server) Faults() []string {
+	s.log.mu.Lock()
+	defer s.log.mu.Unlock()
+	return slices.Clone(s.log.faults)
+}
+
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "virga-test-")
 	if err != nil {
@@ -237,10 +248,12 @@ func (s *Server) Get(path string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
-// tail keeps the end of a log.
+// tail keeps the end of a log, and the lines of it that tell of faults.
 type tail struct {
-	mu sync.Mutex
-	b  []byte
+	mu     sync.Mutex
+	b      []byte
+	line   []byte // the last one, as long as it has no end
+	faults []string
 }
 
 const tailSize = 64 << 10
@@ -251,8 +264,20 @@ func (l *tail) Write(b []byte) (int, error) {
 	if l.b = append(l.b, b...); len(l.b) > 2*tailSize {
 		l.b = append(l.b[:0], l.b[len(l.b)-tailSize:]...)
 	}
-	return len(b), nil
+	l.line = append(l.line, b...)
+	for {
+		line, rest, ok := bytes.Cut(l.line, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
+		if fault.Match(line) {
+			l.faults = append(l.faults, string(line))
+		}
+		l.line = rest
+	}
 }
+
+var fault = regexp.MustCompile(`msg=request .*(route=unknown|errcode=M_UNRECOGNIZED|status=5\d\d)`)
 
 func (l *tail) String() string {
 	l.mu.Lock()
