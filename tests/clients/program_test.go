@@ -6,8 +6,8 @@
 // such as {"id":7,"as":"alice","act":"send","room":"!…","body":"hi"} on its
 // standard input, an answer {"id":7,"result":{…}} or {"id":7,"error":{…}} on its
 // standard output, and between answers {"as":"bob","saw":{…}} for each event that
-// the SDK hands to an app. So a story is told once, in Go, and lived by every
-// pair of SDKs.
+// the SDK hands to an app, and {"as":"bob","stirred":true} whenever it may hold
+// something new. So a story is told once, in Go, and lived by every pair of SDKs.
 package clients
 
 import (
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,8 @@ type answer struct {
 
 	As  string `json:"as"`
 	Saw *event `json:"saw"`
+
+	Stirred bool `json:"stirred"`
 }
 
 // A failure is what an SDK made of an error.
@@ -147,6 +150,8 @@ func (p *program) read(stdout io.Reader) {
 		switch {
 		case a.Saw != nil && u != nil:
 			u.see(*a.Saw)
+		case a.Stirred && u != nil:
+			u.stir()
 		case c != nil:
 			c <- a
 		}
@@ -273,6 +278,13 @@ func (u *user) see(e event) {
 	u.fresh = make(chan struct{})
 }
 
+func (u *user) stir() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.fresh)
+	u.fresh = make(chan struct{})
+}
+
 // history is what the user has seen of a room, in order.
 func (u *user) history(room string) []event {
 	u.mu.Lock()
@@ -280,8 +292,8 @@ func (u *user) history(room string) []event {
 	return slices.DeleteFunc(slices.Clone(u.seen), func(e event) bool { return e.RoomID != room })
 }
 
-// eventually waits until the condition holds, looking again after each event
-// that the user sees.
+// eventually waits until the condition holds, looking again whenever the user sees
+// an event, or the SDK may hold something new.
 func (u *user) eventually(t *testing.T, room, what string, ok func() bool) {
 	t.Helper()
 	timeout := time.After(patience)
@@ -373,16 +385,38 @@ func (u *user) member(t *testing.T, room string, of *user) member {
 	return member{}
 }
 
-func held[T any](t *testing.T, u *user, act, room string) (list []T) {
+func held[T any](t *testing.T, u *user, act, room string) []T {
 	t.Helper()
-	b, err := u.try(act, args{"room": room})
+	return ask[[]T](t, u, act, args{"room": room})
+}
+
+// ask has the user find something out.
+func ask[T any](t *testing.T, u *user, act string, a args) (found T) {
+	t.Helper()
+	b, err := u.try(act, a)
 	if err != nil {
-		t.Fatalf("%s of %s: %s: %v", u.name, u.sdk.name, act, err)
+		t.Fatalf("%s of %s cannot %s %v: %v", u.name, u.sdk.name, act, a, err)
 	}
-	if err := json.Unmarshal(b, &list); err != nil {
+	if err := json.Unmarshal(b, &found); err != nil && string(b) != "{}" { // which is how nothing is said
 		t.Fatalf("%s: %v in %s", act, err, b)
 	}
-	return list
+	return found
+}
+
+// comes waits until what the SDK holds is as wanted.
+func comes[T any](t *testing.T, u *user, act string, a args, want T) {
+	t.Helper()
+	var last T
+	room, _ := a["room"].(string)
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s of %s holds %+v", u.name, u.sdk.name, last)
+		}
+	}()
+	u.eventually(t, room, fmt.Sprintf("%s %v become %+v", act, a, want), func() bool {
+		last = ask[T](t, u, act, a)
+		return reflect.DeepEqual(last, want)
+	})
 }
 
 // once fails if the SDK handed out an event twice. For state, matrix-js-sdk does

@@ -20,8 +20,10 @@ import (
 // it is acknowledged, as apps do, while the server is killed in the midst of it
 // and comes back with the same folder. Bob is away meanwhile, and returns.
 func TestNothingIsLostOrDoubledByAKill(t *testing.T) {
+	t.Parallel()
 	for _, pair := range [][2]sdk{{jsSDK, mautrix}, {mautrix, jsSDK}} {
 		t.Run(pair[0].name+" with "+pair[1].name, func(t *testing.T) {
+			t.Parallel()
 			s := startServer(t)
 			front := newFront(t, s)
 			alice := start(t, pair[0], front.url).register(t, "alice")

@@ -30,6 +30,17 @@ export function until(client, condition) {
   });
 }
 
+// soon asks again until the answer is as wanted, for what the server does after it
+// has answered.
+export async function soon(ask, wanted) {
+  for (const end = Date.now() + 15_000; ; ) {
+    const answer = await ask();
+    if (wanted(answer)) return answer;
+    if (Date.now() > end) throw new Error(`never true: ${wanted}, last of ${JSON.stringify(answer)}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 // open is an app with a session.
 export function open({ user_id: userId, device_id: deviceId, access_token: accessToken }, options = {}) {
   const client = createClient({ baseUrl, userId, deviceId, accessToken, timelineSupport: true, ...options });

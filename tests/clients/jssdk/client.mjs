@@ -3,6 +3,7 @@
 // program_test.go. Usage: node client.mjs <URL of the homeserver>
 
 import "./node20.mjs";
+import more from "./acts.mjs";
 import { createInterface } from "node:readline";
 import { ClientEvent, EventStatus, Filter, MemoryStore, SyncState, createClient } from "matrix-js-sdk";
 
@@ -13,6 +14,8 @@ const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 
 // The acts of a user. Each gets the user's client and the arguments of the test.
 const acts = {
+  ...more,
+
   async register(_, { user, password }) {
     const anonymous = createClient({ baseUrl });
     const request = { username: user, password, initial_device_display_name: "js-sdk" };
@@ -49,7 +52,8 @@ const acts = {
       });
       const filter = new Filter(client.getUserId());
       filter.setTimelineLimit(limit);
-      client.startClient({ filter, initialSyncLimit: limit }).catch(reject);
+      filter.setUnreadThreadNotifications(true);
+      client.startClient({ filter, initialSyncLimit: limit, threadSupport: true }).catch(reject);
     }),
 
   stop(client) {
@@ -80,24 +84,25 @@ const acts = {
 
   // fill reads what limited timelines left out.
   async fill(client, { room }) {
-    const timeline = client.getRoom(room).getLiveTimeline();
-    while (timeline.getPaginationToken("b")) await client.scrollback(client.getRoom(room), 7);
+    for (let timeline = client.getRoom(room).getLiveTimeline(); timeline; timeline = timeline.getNeighbouringTimeline("b"))
+      while (timeline.getPaginationToken("b")) await client.paginateEventTimeline(timeline, { backwards: true, limit: 7 });
   },
 
   // The rest is what the SDK made of all that it has seen.
 
-  timeline: (client, { room }) =>
-    client
-      .getRoom(room)
-      .getLiveTimeline()
-      .getEvents()
+  timeline(client, { room }) {
+    const events = [];
+    for (let timeline = client.getRoom(room).getLiveTimeline(); timeline; timeline = timeline.getNeighbouringTimeline("b"))
+      events.unshift(...timeline.getEvents());
+    return events
       .filter((event) => event.status !== EventStatus.NOT_SENT)
       .map((event) => ({
         event_id: event.getId(),
         type: event.getType(),
         body: event.getContent().body,
         redacted: event.isRedacted(),
-      })),
+      }));
+  },
 
   members: (client, { room }) =>
     client
@@ -114,8 +119,21 @@ class Store extends MemoryStore {
 }
 
 function become(name, { user_id: userId, device_id: deviceId, access_token: accessToken }) {
-  const client = createClient({ baseUrl, userId, deviceId, accessToken, store: new Store() });
+  const client = createClient({ baseUrl, userId, deviceId, accessToken, store: new Store(), timelineSupport: true });
   users.set(name, client);
+  // The SDK may tell of a thing before it is done with it.
+  let stirred = false;
+  const emit = client.emit;
+  client.emit = function (...args) {
+    if (!stirred) {
+      stirred = true;
+      setImmediate(() => {
+        stirred = false;
+        say({ as: name, stirred: true });
+      });
+    }
+    return emit.apply(this, args);
+  };
   client.on(ClientEvent.Event, (event) => {
     if (event.getRoomId()) say({ as: name, saw: event.getEffectiveEvent() });
   });

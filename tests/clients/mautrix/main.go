@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -30,6 +31,7 @@ type user struct {
 	mu       sync.Mutex
 	timeline map[id.RoomID][]shown
 	gaps     map[id.RoomID][]gap
+	held     held
 }
 
 // gap is what a limited timeline left out: the events from a token back to
@@ -49,23 +51,42 @@ type shown struct {
 
 // args are what the test says about an act.
 type args struct {
-	ID       int                   `json:"id"`
-	As       string                `json:"as"`
-	Act      string                `json:"act"`
-	Name     string                `json:"name"`
-	Password string                `json:"password"`
-	Room     id.RoomID             `json:"room"`
-	User     string                `json:"user"`
-	Event    id.EventID            `json:"event"`
-	Reason   string                `json:"reason"`
-	Body     string                `json:"body"`
-	Txn      string                `json:"txn"`
-	Limit    int                   `json:"limit"`
-	Content  mautrix.ReqCreateRoom `json:"content"`
+	ID       int             `json:"id"`
+	As       string          `json:"as"`
+	Act      string          `json:"act"`
+	Name     string          `json:"name"`
+	Password string          `json:"password"`
+	Next     string          `json:"next"`
+	Room     id.RoomID       `json:"room"`
+	User     string          `json:"user"`
+	Users    []id.UserID     `json:"users"`
+	Event    id.EventID      `json:"event"`
+	Thread   id.EventID      `json:"thread"`
+	Relation string          `json:"relation"`
+	Reason   string          `json:"reason"`
+	Body     string          `json:"body"`
+	Txn      string          `json:"txn"`
+	Type     string          `json:"type"`
+	Key      string          `json:"key"`
+	Tag      event.RoomTag   `json:"tag"`
+	Order    json.Number     `json:"order"`
+	On       bool            `json:"on"`
+	Alias    id.RoomAlias    `json:"alias"`
+	Term     string          `json:"term"`
+	Version  string          `json:"version"`
+	TS       int64           `json:"ts"`
+	Dir      string          `json:"dir"`
+	Device   id.DeviceID     `json:"device"`
+	Presence event.Presence  `json:"presence"`
+	Status   string          `json:"status"`
+	Limit    int             `json:"limit"`
+	Content  json.RawMessage `json:"content"`
 }
 
-// acts are what users can do. The first two make the user.
-var acts = map[string]func(ctx context.Context, u *user, a *args) (any, error){
+type acts map[string]func(ctx context.Context, u *user, a *args) (any, error)
+
+// first are the first steps of users. Register and login make the user.
+var first = acts{
 	"register": func(ctx context.Context, u *user, a *args) (any, error) {
 		resp, err := u.RegisterDummy(ctx, &mautrix.ReqRegister[any]{Username: a.User, Password: a.Password, InitialDeviceDisplayName: "mautrix-go"})
 		if err != nil {
@@ -95,8 +116,12 @@ var acts = map[string]func(ctx context.Context, u *user, a *args) (any, error){
 		ctx, u.stop = context.WithCancel(ctx)
 		first := make(chan struct{})
 		s := u.Syncer.(*syncer)
-		s.FilterJSON = &mautrix.Filter{Room: &mautrix.RoomFilter{Timeline: &mautrix.FilterPart{Limit: a.Limit}}}
-		s.processed = sync.OnceFunc(func() { close(first) })
+		s.FilterJSON = &mautrix.Filter{Room: &mautrix.RoomFilter{Timeline: &mautrix.FilterPart{Limit: a.Limit, UnreadThreadNotifications: true}}}
+		said := sync.OnceFunc(func() { close(first) })
+		s.processed = func() {
+			said()
+			say(map[string]any{"as": u.name, "stirred": true})
+		}
 		failed := make(chan error, 1)
 		go func() { failed <- u.SyncWithContext(ctx) }()
 		select {
@@ -111,7 +136,13 @@ var acts = map[string]func(ctx context.Context, u *user, a *args) (any, error){
 		return nil, nil
 	},
 
-	"createRoom": func(ctx context.Context, u *user, a *args) (any, error) { return u.CreateRoom(ctx, &a.Content) },
+	"createRoom": func(ctx context.Context, u *user, a *args) (any, error) {
+		req := new(mautrix.ReqCreateRoom)
+		if err := json.Unmarshal(a.Content, req); err != nil {
+			return nil, err
+		}
+		return u.CreateRoom(ctx, req)
+	},
 	"invite": func(ctx context.Context, u *user, a *args) (any, error) {
 		return u.InviteUser(ctx, a.Room, &mautrix.ReqInviteUser{UserID: id.UserID(a.User)})
 	},
@@ -183,7 +214,7 @@ func newUser(baseURL, name string) (*user, error) {
 	}
 	s := &syncer{DefaultSyncer: mautrix.NewDefaultSyncer()}
 	client.Syncer, client.StateStore = s, mautrix.NewMemoryStateStore()
-	u := &user{Client: client, name: name, timeline: map[id.RoomID][]shown{}, gaps: map[id.RoomID][]gap{}}
+	u := &user{Client: client, name: name, timeline: map[id.RoomID][]shown{}, gaps: map[id.RoomID][]gap{}, held: newHeld()}
 	s.OnSync(u.mind)
 	s.OnEvent(client.StateStoreSyncHandler)
 	s.OnEvent(u.see)
@@ -192,6 +223,7 @@ func newUser(baseURL, name string) (*user, error) {
 
 // mind remembers the gaps of a response.
 func (u *user) mind(_ context.Context, resp *mautrix.RespSync, since string) bool {
+	u.count(resp)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for room, data := range resp.Rooms.Join {
@@ -208,6 +240,7 @@ func show(evt *event.Event) shown {
 
 // see keeps what an app would show, and tells the test.
 func (u *user) see(_ context.Context, evt *event.Event) {
+	u.keep(evt)
 	if evt.RoomID == "" || evt.Type.Class != event.StateEventType && evt.Type.Class != event.MessageEventType {
 		return
 	}
@@ -262,6 +295,10 @@ func fatal(err error) {
 
 func main() {
 	users := map[string]*user{}
+	can := acts{}
+	for _, group := range []acts{first, talking, marking, finding, belonging} {
+		maps.Copy(can, group)
+	}
 	for in := json.NewDecoder(bufio.NewReader(os.Stdin)); ; {
 		a := new(args)
 		if err := in.Decode(a); errors.Is(err, io.EOF) {
@@ -278,7 +315,7 @@ func main() {
 			users[a.As] = u
 		}
 		go func() {
-			result, err := acts[a.Act](context.Background(), u, a)
+			result, err := can[a.Act](context.Background(), u, a)
 			if err != nil {
 				say(map[string]any{"id": a.ID, "error": explain(err)})
 				return
