@@ -73,6 +73,11 @@ var stories = []struct {
 	{"all sessions end at once", logoutAllStory},
 	{"tokens for others", tokensStory},
 	{"a phone is pushed to until it logs out", pusherStory},
+
+	{"what is not read is counted", unreadStory},
+	{"what has rung is listed", notificationsStory},
+	{"what was said is found", searchStory},
+	{"who is there is seen", presenceStory},
 }
 
 func TestStories(t *testing.T) {

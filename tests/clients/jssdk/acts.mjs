@@ -85,7 +85,7 @@ const finding = {
   search: (client, { term }) =>
     client.searchRoomEvents({ term }).then(({ results }) => results.map(({ context }) => context.getEvent().getContent().body)),
   notified: (client) =>
-    client.http.authedRequest("GET", "/notifications", { limit: 20 }).then(({ notifications }) => notifications.map(({ event }) => event.content.body)),
+    client.http.authedRequest("GET", "/notifications", { limit: 20 }).then(({ notifications }) => notifications.flatMap(({ event }) => event.content.body ?? [])),
 
   state: (client, { room, type, key }) => client.getRoom(room)?.currentState.getStateEvents(type, key)?.getContent() ?? null,
   predecessor: (client, { room }) => client.getRoom(room)?.findPredecessor()?.roomId ?? "",

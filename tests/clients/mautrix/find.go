@@ -102,7 +102,9 @@ var finding = acts{
 		_, err := u.MakeRequest(ctx, http.MethodGet, u.BuildClientURL("v3", "notifications"), nil, &resp)
 		bodies := []any{}
 		for _, n := range resp.Notifications {
-			bodies = append(bodies, n.Event.Content.Raw["body"])
+			if body := n.Event.Content.Raw["body"]; body != nil {
+				bodies = append(bodies, body)
+			}
 		}
 		return bodies, err
 	},
