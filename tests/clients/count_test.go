@@ -37,13 +37,13 @@ func notificationsStory(t *testing.T, alice, bob *user) {
 
 func searchStory(t *testing.T, alice, bob *user) {
 	room := meet(t, alice, bob)
-	alice.sends(t, room, "the rain in the "+alice.Local)
+	alice.sends(t, room, "the drizzle in the "+alice.Local)
 	alice.sends(t, room, "nothing of it")
-	last := alice.sends(t, room, "More Rain")
+	last := alice.sends(t, room, "More Drizzle")
 	bob.seesMessage(t, room, last)
-	bob.soonFinds(t, "search", args{"term": "rain"}, []string{"More Rain", "the rain in the " + alice.Local})
-	stranger := alice.program.register(t, alice.name+" stranger")
-	if got := ask[[]string](t, stranger, "search", args{"term": "rain"}); len(got) != 0 {
+	bob.soonFinds(t, "search", args{"term": "drizzle"}, []string{"More Drizzle", "the drizzle in the " + alice.Local})
+	stranger := alice.program.register(t, "stranger-to-"+alice.Local)
+	if got := ask[[]string](t, stranger, "search", args{"term": "drizzle"}); len(got) != 0 {
 		t.Errorf("a stranger finds %q", got)
 	}
 }

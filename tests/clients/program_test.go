@@ -7,7 +7,13 @@
 // standard input, an answer {"id":7,"result":{…}} or {"id":7,"error":{…}} on its
 // standard output, and between answers {"as":"bob","saw":{…}} for each event that
 // the SDK hands to an app, and {"as":"bob","stirred":true} whenever it may hold
-// something new. So a story is told once, in Go, and lived by every pair of SDKs.
+// something new. So a story is told once, in Go, and lived by every pair of SDKs: a
+// function and a line in stories. What is about the objects of matrix-js-sdk alone is
+// told in JavaScript, a file in jssdk/stories. A story of what is not served yet has
+// a line in waiting until it is.
+//
+// All of it takes about as long as TestNothingIsLostOrDoubledByAKill, in which an
+// SDK waits for seconds before it tries again.
 package clients
 
 import (

@@ -464,3 +464,14 @@ func TestWaitingClientsAreAnsweredAtTheEnd(t *testing.T) {
 		t.Errorf("its next request: %v", err)
 	}
 }
+
+func TestFaultsAreWhatNobodyShouldMeet(t *testing.T) {
+	s := server.Start(t)
+	for _, path := range []string{"/_matrix/client/versions", "/_matrix/client/v3/sync", "/_matrix/client/v3/no_such_endpoint"} {
+		s.Get(path)
+	}
+	s.Kill()
+	if faults := s.Faults(); len(faults) != 1 || !strings.Contains(faults[0], "no_such_endpoint") {
+		t.Errorf("faults are %q, want one, of the endpoint that there is not", faults)
+	}
+}

@@ -48,7 +48,11 @@ const marking = {
   untag: (client, { room, tag }) => client.deleteRoomTag(room, tag),
   ignore: (client, { users }) => client.setIgnoredUsers(users),
   mute: (client, { room, on }) => client.setRoomMutePushRule("global", room, on),
-  setPresence: (client, { presence, status }) => client.setPresence({ presence, status_msg: status }),
+  // setPresence is also for each /sync from now on, which would say online.
+  async setPresence(client, { presence, status }) {
+    await client.setSyncPresence(presence);
+    await client.setPresence({ presence, status_msg: status });
+  },
 
   readUpTo(client, { room: id, user, type, thread }) {
     const room = client.getRoom(id);

@@ -87,7 +87,7 @@ var finding = acts{
 				} `json:"room_events"`
 			} `json:"search_categories"`
 		}
-		req := map[string]any{"search_categories": map[string]any{"room_events": map[string]any{"search_term": a.Term}}}
+		req := map[string]any{"search_categories": map[string]any{"room_events": map[string]any{"search_term": a.Term, "order_by": "recent"}}}
 		_, err := u.MakeRequest(ctx, http.MethodPost, u.BuildClientURL("v3", "search"), req, &resp)
 		bodies := []any{}
 		for _, r := range resp.Categories.RoomEvents.Results {

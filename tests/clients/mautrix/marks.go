@@ -46,7 +46,9 @@ var marking = acts{
 		}
 		return nil, u.PutPushRule(ctx, "global", pushrules.RoomRule, string(a.Room), &mautrix.ReqPutPushRule{Actions: []*pushrules.PushAction{}})
 	},
+	// setPresence is also for each /sync from now on, which would say online.
 	"setPresence": func(ctx context.Context, u *user, a *args) (any, error) {
+		u.SyncPresence = a.Presence
 		return nil, u.SetPresence(ctx, mautrix.ReqPresence{Presence: a.Presence, StatusMsg: a.Status})
 	},
 

@@ -11,6 +11,7 @@ export default async function ({ arrive, another, chapter }) {
   await until(bob, () => presence(alice) === "online");
   chapter("who syncs is online");
 
+  await alice.setSyncPresence("unavailable"); // or the next /sync would say online
   await alice.setPresence({ presence: "unavailable", status_msg: "waiting for the rain to end" });
   await until(bob, () => presence(alice) === "unavailable");
   assert.equal(bob.getUser(alice.getUserId()).presenceStatusMsg, "waiting for the rain to end");
