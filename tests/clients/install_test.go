@@ -138,7 +138,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(built)
 		// A cached result of these tests must not outlive their programs.
-		for _, dir := range []string{"jssdk", "mautrix"} {
+		for _, dir := range []string{"jssdk", "jssdk/stories", "mautrix"} {
 			files, _ := filepath.Glob(filepath.Join(dir, "*.*"))
 			for _, f := range files {
 				_, _ = os.Stat(f)

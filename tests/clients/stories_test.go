@@ -32,10 +32,12 @@ func TestAccounts(t *testing.T) {
 }
 
 // A story is lived by two users who sync all the time. Alice starts it.
-var stories = []struct {
+type story struct {
 	name string
 	tell func(t *testing.T, alice, bob *user)
-}{
+}
+
+var stories = []story{
 	{"an invite is seen and accepted", inviteStory},
 	{"an invite is declined", declineStory},
 	{"messages go both ways in order", messagesStory},

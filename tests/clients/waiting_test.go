@@ -1,6 +1,9 @@
 package clients
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +40,19 @@ func startServer(t *testing.T) *server.Server {
 		}
 	})
 	return s
+}
+
+func TestWhatWaitsIsAStory(t *testing.T) {
+	for name := range waiting {
+		known := slices.ContainsFunc(stories, func(s story) bool { return s.name == name })
+		if file, ok := strings.CutPrefix(name, "jssdk/"); ok {
+			_, err := os.Stat(filepath.Join("jssdk/stories", file+".mjs"))
+			known = err == nil
+		}
+		if !known {
+			t.Errorf("there is no story %q, which waits", name)
+		}
+	}
 }
 
 func excused(line string) bool {
