@@ -11,6 +11,7 @@ import (
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
 // work does what was put off.
@@ -18,7 +19,7 @@ var work = route.Worker{
 	Name:    "work",
 	On:      queue.Work,
 	Size:    route.Background,
-	Uses:    grant.Of(rooms.TellsReceipts, gateway.Delivers),
+	Uses:    grant.Of(rooms.TellsReceipts, gateway.Delivers, timeline.TellsPresence),
 	Handler: route.OnMessages(home.Whole, runWork),
 }
 
@@ -32,6 +33,8 @@ func runWork(ctx context.Context, s *home.Server, m queue.Message) error {
 		return s.Rooms.TellReceipts(ctx, t.Room)
 	case rooms.PushTask:
 		return s.Gateway.Deliver(ctx, t.Users, t.Badge)
+	case timeline.TellPresenceTask:
+		return s.Timeline.TellPresence(ctx, t.User)
 	}
 	return fmt.Errorf("task of kind %q is not known", t.Kind)
 }

@@ -119,7 +119,7 @@ func (s *Service) Erased(ctx context.Context, users []string) (map[string]bool, 
 }
 
 // Erase deletes what is kept for a user besides the account itself and events:
-// the profile and account data.
+// the profile, presence and account data.
 func (s *Service) Erase(ctx context.Context, user string) error {
 	err := s.changeProfile(ctx, user, func(p Profile) error {
 		clear(p)
@@ -127,6 +127,9 @@ func (s *Service) Erase(ctx context.Context, user string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if err := s.write(ctx, store.Delete(store.Users, userlog.PresenceKey(user))); err != nil {
+		return fmt.Errorf("erase presence of %s: %w", user, err)
 	}
 	for _, prefix := range []string{accountDataPre, accountDataSize} {
 		q := store.Query{Table: store.Users, Part: userlog.Part(user), Consistency: store.Consistent}.Prefix(prefix)

@@ -78,7 +78,9 @@ func New(o Options) (*Server, error) {
 	aliases := &directory.Service{DB: o.DB, ServerName: c.ServerName}
 	keys := &federation.Keys{DB: o.DB, Rand: rand.Reader}
 	rules := &push.Service{DB: o.DB, Accounts: people, Log: log, Clock: o.Clock, AnyGateway: c.AllowPrivateAddresses}
-	read := timeline.New(timeline.Options{DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName})
+	read := timeline.New(timeline.Options{
+		DB: o.DB, Clock: o.Clock, Log: log, Accounts: people, ServerName: c.ServerName, Presence: c.Presence, Queues: o.Queues,
+	})
 	write := rooms.New(rooms.Options{
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
 		Keys: keys, Accounts: people, Directory: aliases, Push: rules, Timeline: read, Log: log, Queues: o.Queues,

@@ -115,6 +115,8 @@ func (s *scheduled) add(room string, at time.Time) {
 type Task struct {
 	Kind string `json:"kind"`
 	Room string `json:"room,omitempty"`
+	// User is whom a task of presence is about.
+	User string `json:"user,omitempty"`
 	// Users are those whom a PushTask is about, at most maxTaskUsers; Badge says that
 	// their counts have changed.
 	Users []string `json:"users,omitempty"`

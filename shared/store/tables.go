@@ -24,10 +24,10 @@ func (c ChangeStream) String() string { return c.Table.Name + " changes" }
 // deliveries in shared/timeline/pull.go, accounts, devices, sessions and secrets
 // in shared/accounts, the signing key in shared/federation, reports in
 // shared/moderation, walks through spaces in shared/timeline/hierarchy.go, what is
-// published in shared/directory, receipts in shared/timeline/receipts.go, pushers
-// in shared/push, the words of events in shared/timeline/search_rows.go. Partition
-// keys begin with a prefix of their kind (R#, U#, TXN#, EV#, …), so that no two
-// kinds collide.
+// published in shared/directory, receipts and presence in shared/timeline/receipts.go and
+// presence.go, pushers in shared/push, the words of events in
+// shared/timeline/search_rows.go. Partition keys begin with a prefix of their kind
+// (R#, U#, TXN#, EV#, …), so that no two kinds collide.
 var (
 	// Rooms holds the order, bodies, state and chunks of rooms, and aliases.
 	Rooms = &Table{Name: "rooms", Streamed: true}

@@ -34,6 +34,7 @@ type server struct {
 	timeline *timeline.Service
 	accounts *accounts.Service
 	log      *userlog.Service
+	tasks    *tasks
 	made     int // rooms
 }
 
@@ -63,10 +64,10 @@ func openWith(t testing.TB, opt local.Options, clock clock.Clock) *server {
 		tables = append(tables, table.Name)
 	}
 	db := l.DB()
-	s := &server{t: t, db: db, ctx: grant.With(t.Context(), "test", grant.Of(grant.ReadTable(tables...), grant.WriteTable(tables...)), nil)}
+	s := &server{t: t, db: db, tasks: &tasks{clock: clock}, ctx: grant.With(t.Context(), "test", grant.Of(grant.ReadTable(tables...), grant.WriteTable(tables...)), nil)}
 	s.log = &userlog.Service{DB: db, Clock: clock, Waker: l.Wake()}
 	s.accounts = accounts.New(accounts.Options{DB: db, Clock: clock, Log: s.log, ServerName: "test", Registration: "open", PasswordCost: "min", NoLimits: true})
-	s.timeline = timeline.New(timeline.Options{DB: db, Clock: clock, Log: s.log, Accounts: s.accounts, ServerName: "test"})
+	s.timeline = timeline.New(timeline.Options{DB: db, Clock: clock, Log: s.log, Accounts: s.accounts, ServerName: "test", Presence: true, Queues: s.tasks})
 	s.rooms = rooms.New(rooms.Options{
 		DB: db, Clock: clock, ServerName: "test", Keys: &federation.Keys{DB: db, Rand: rand.Reader},
 		Accounts: s.accounts, Directory: &directory.Service{DB: db, ServerName: "test"},

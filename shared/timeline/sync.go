@@ -16,7 +16,7 @@ import (
 )
 
 // Syncs is what Sync uses. It writes only to the user's own log.
-var Syncs = grant.Of(Reads, userlog.Appends, accounts.Reads, grant.ReadTable("server"))
+var Syncs = grant.Of(Reads, userlog.Appends, accounts.Reads, grant.ReadTable("server"), SetsPresence)
 
 // SyncRequest is a request of /sync.
 type SyncRequest struct {
@@ -26,6 +26,10 @@ type SyncRequest struct {
 	// StateAfter sends state_after instead of state; Unstable is its spelling of
 	// before Matrix 1.16.
 	StateAfter, StateAfterUnstable bool
+	// Presence is what the device says that its user is; empty: nothing. Timeout is
+	// how long the client will wait before it says so again.
+	Presence string
+	Timeout  time.Duration
 }
 
 // SyncResponse is an answer of /sync, to be written by WriteJSON. It has no empty
@@ -33,6 +37,7 @@ type SyncRequest struct {
 type SyncResponse struct {
 	NextBatch   string  `json:"next_batch"`
 	AccountData *Events `json:"account_data,omitempty"`
+	Presence    *Events `json:"presence,omitempty"`
 	// Rooms is for those who read an answer. Sync leaves it nil, as the rooms of an
 	// account may be more than memory holds: they are told while they are written.
 	Rooms *SyncRooms `json:"rooms,omitempty"`
@@ -134,8 +139,8 @@ type syncing struct {
 	all    bool     // whether the answer tells of all rooms, and so is worth giving
 	upTo   int64    // the last entry of the log that the answer tells of
 	pulled []string // rooms that the next look has to look at
-	// watched are rooms that may have something that is in no log.
-	watched []string
+	// aside is what lies beside the log.
+	aside userlog.Aside
 	// wakeRooms are further rooms whose wakes concern the device, and again is when
 	// it has to look without one.
 	wakeRooms []string
@@ -150,6 +155,11 @@ type syncing struct {
 
 	typed map[string]json.RawMessage        // m.typing events by room
 	data  map[string][]accounts.AccountData // of rooms, when all of it was read
+
+	mu     sync.Mutex
+	people people
+	// cursors are those of all of the user's rooms, if they were read.
+	cursors []userlog.Cursor
 }
 
 // Sync answers what is new for a device since a token, and whether that is worth
@@ -165,6 +175,9 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	y := &syncing{s: s, Viewer: v, req: req, filter: filter, ignores: &ignores{s: s, user: v.User}}
 	next, tasks, global, err := y.plan(ctx)
 	if err != nil {
+		return nil, false, err
+	}
+	if err := s.synced(ctx, v, req.Presence, req.Timeout, y.aside.Presence); err != nil {
 		return nil, false, err
 	}
 	y.upTo = next.N
@@ -184,6 +197,10 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	for _, room := range append(y.wakeRooms, y.pulled...) {
 		resp.wakes = append(resp.wakes, userlog.RoomWakeKey(room))
 	}
+	if resp.Presence, err = y.presence(ctx); err != nil {
+		return nil, false, err
+	}
+	ready = resp.Presence != nil
 	if len(global) > 0 {
 		resp.AccountData, ready = &Events{global}, true
 	}
@@ -206,9 +223,10 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 			}
 		}
 		next, y.pulled = token.Sync{Epoch: h.Epoch, N: h.N}, h.Pulled
-		if y.watched, err = y.s.Log.Watched(ctx, y.User); err != nil {
+		if y.aside, err = y.s.Log.Aside(ctx, y.User); err != nil {
 			return next, nil, nil, err
 		}
+		y.people.anew = true
 		tasks, global, err = y.everything(ctx, next.N, false)
 		return next, tasks, global, err
 	}
@@ -220,6 +238,8 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	if err != nil {
 		return next, nil, nil, err
 	}
+	// Who is dormant is not told of presence.
+	dormant := page.Head.Waking || !y.s.Clock.Now().Before(page.Head.Until)
 	if added, err := y.s.current(ctx, y.User, page.Head); err != nil {
 		return next, nil, nil, err
 	} else if added {
@@ -230,7 +250,8 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	rebuild := page.Gap || since.Epoch != page.Head.Epoch
 	y.all = rebuild || y.req.FullState
 	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice, Members: since.Members, Typing: since.Typing}, page.Head.Pulled
-	y.watched = page.Watched
+	y.aside = page.Aside
+	y.people.anew = rebuild || dormant || y.req.FullState
 	if rebuild {
 		tasks, global, err = y.everything(ctx, next.N, true)
 		return next, tasks, global, err
@@ -261,6 +282,8 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 			t.types = append(t.types, e.Type)
 		case e.Kind == userlog.KindReceipt || e.Kind == userlog.KindReceipts:
 			of(e.Room).note(e)
+		case e.Kind == userlog.KindPresence:
+			y.people.change(e)
 		}
 	}
 	if y.req.FullState {
@@ -319,6 +342,7 @@ func (y *syncing) snapshot(ctx context.Context, n int64) ([]*task, error) {
 	if err != nil {
 		return nil, err
 	}
+	y.cursors = cursors
 	// Some cursors may be ahead of n by now. An entry after n begins where n
 	// stands, and a cursor's entry is in the log before the cursor moves again.
 	begins := map[string]Pos{}

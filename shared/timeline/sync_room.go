@@ -155,6 +155,9 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) (*SyncRoom, erro
 	if room.Ephemeral, err = y.ephemeral(ctx, t); err != nil {
 		return nil, err
 	}
+	if err := y.meetIn(ctx, t.room, t.fresh, st.rows); err != nil {
+		return nil, err
+	}
 	room.unread(t.cursor.Unread, y.filter)
 	if !k.nothing && room.empty() {
 		return nil, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
@@ -151,7 +152,9 @@ func TestSyncBudget(t *testing.T) {
 		t.Helper()
 		var m store.Meter
 		ctx := store.WithMeter(s.ctx, &m)
-		resp, _, err := s.timeline.Sync(ctx, viewer(bob), timeline.SyncRequest{Since: since, Filter: filter})
+		resp, _, err := s.timeline.Sync(ctx, viewer(bob), timeline.SyncRequest{
+			Since: since, Filter: filter, Presence: timeline.Online, Timeout: 30 * time.Second,
+		})
 		s.ok(err)
 		s.ok(resp.WriteJSON(ctx, io.Discard))
 		t.Logf("%s: %s", what, m.Total())
@@ -159,7 +162,9 @@ func TestSyncBudget(t *testing.T) {
 			t.Errorf("%s: %s is more than %.1f RU", what, m.Total(), budget)
 		}
 	}
-	s.sync(bob, "", filter) // wakes the user, which is once in a long time
+	// It wakes the user, which is once in a long time, and says that the user is
+	// online, which is once in a minute.
+	s.syncs(bob, timeline.SyncRequest{Filter: filter, Presence: timeline.Online, Timeout: 30 * time.Second})
 	measure("initial, one room", 40)
 	since = s.sync(bob, "", filter).NextBatch
 	measure("idle", 1)

@@ -66,7 +66,7 @@ func (y *syncing) typing(ctx context.Context, was string, n int64) (now string, 
 	}
 	told := parseToldTyping(was)
 	rooms := slices.Collect(maps.Keys(told))
-	for _, room := range y.watched {
+	for _, room := range y.aside.Watched {
 		if _, ok := told[room]; !ok && len(rooms) < maxWatched {
 			rooms = append(rooms, room)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline/trie"
 	"github.com/virga-im/virga/shared/userlog"
@@ -37,6 +38,10 @@ type Service struct {
 	// settings decide what notifies users.
 	settings *cache[settingsVersion, *pushSettings]
 	members  *cache[answerTo, map[string]string]
+
+	queues   queue.Sender
+	presence bool
+	acts     acts
 }
 
 // Reads is what reading rooms uses.
@@ -49,6 +54,9 @@ type Options struct {
 	Log        *userlog.Service
 	Accounts   *accounts.Service
 	ServerName string
+	// Presence turns presence on, which needs Queues.
+	Presence bool
+	Queues   queue.Sender
 }
 
 // New returns the service. Chunks of state and auth views are immutable, so a
@@ -60,6 +68,7 @@ func New(o Options) *Service {
 		places: newCache[string, place](1 << 20), filters: newCache[string, json.RawMessage](1 << 20),
 		written: newCache[written, struct{}](1 << 20), settings: newCache[settingsVersion, *pushSettings](8 << 20),
 		members: newCache[answerTo, map[string]string](4 << 20),
+		queues:  o.Queues, presence: o.Presence,
 	}
 }
 

@@ -24,8 +24,10 @@
 //     to exist or to have expired. If one is lost, readers see the gap and
 //     rebuild (Page.Gap).
 //   - LOG~room {u}: see Watch; 1 KB, until a time of some minutes.
+//   - LOG~presence: see timeline.SetPresence.
 //   - ROOM#room: the Cursor, at most some 5 KB, most often 1 KB; written by fan-out, by
-//     the user's receipts and by the transaction of the user's own membership events. If it lags, the dispatcher redoes fan-out; it
+//     the user's receipts and by the transaction of the user's own membership
+//     events. If it lags, the dispatcher redoes fan-out; it
 //     is never rolled back but by a restore, which bumps the epoch.
 //
 // An entry for a room says that (From, To] of the room's order is to be told.
@@ -283,9 +285,8 @@ type Page struct {
 	// Gap is set when entries after the asked number have expired, so that the
 	// reader must rebuild its view.
 	Gap bool
-	// Watched are the rooms to look at for what is in no log, if the log was read to
-	// its end.
-	Watched []string
+	// Aside is there if the log was read to its end.
+	Aside
 }
 
 // After returns the entries with numbers above n, at most limit of them; Head.N
@@ -309,10 +310,7 @@ func (s *Service) After(ctx context.Context, user string, n int64, limit int) (P
 			}
 			continue
 		}
-		if isWatch(it) {
-			if watched(it, now) {
-				p.Watched = append(p.Watched, it.Key.Sort[len(watchPre):])
-			}
+		if p.add(it, now) {
 			continue
 		}
 		p.Head.dead = !it.Expires.After(now)

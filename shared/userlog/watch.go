@@ -27,22 +27,51 @@ func (s *Service) Watch(ctx context.Context, user, room string, until time.Time)
 	return nil
 }
 
-// Watched returns the rooms that the user's devices look at. Whoever reads the
-// log has them in its Page.
-func (s *Service) Watched(ctx context.Context, user string) (rooms []string, err error) {
+// presenceSort sorts among the rows of Watch, whose rooms begin with "!".
+const presenceSort = watchPre + "presence"
+
+// PresenceKey is the key of a user's presence, which shared/timeline writes. It is
+// here so that a device that looks at the log finds its user's own presence at no
+// cost.
+func PresenceKey(user string) store.Key { return store.Key{Part: Part(user), Sort: presenceSort} }
+
+// KindPresence says that the presence of the user Type has changed, who is also in
+// Room.
+const KindPresence Kind = "presence"
+
+// Aside is what lies beside the log, and is read with it.
+type Aside struct {
+	// Watched are the rooms that the user's devices look at.
+	Watched []string
+	// Presence is the row of PresenceKey, if there is one.
+	Presence store.Item
+}
+
+// Aside returns what lies beside the user's log. Whoever reads the log has it in
+// the Page.
+func (s *Service) Aside(ctx context.Context, user string) (a Aside, err error) {
 	now := s.Clock.Now()
 	q := store.Query{Table: store.Users, Part: Part(user), Consistency: store.Consistent}.Prefix(watchPre)
 	for it, err := range store.All(ctx, s.DB, q) {
 		if err != nil {
-			return nil, fmt.Errorf("read what %s watches: %w", user, err)
+			return Aside{}, fmt.Errorf("read what %s watches: %w", user, err)
 		}
-		if watched(it, now) {
-			rooms = append(rooms, it.Key.Sort[len(watchPre):])
-		}
+		a.add(it, now)
 	}
-	return rooms, nil
+	return a, nil
 }
 
-func isWatch(it store.Item) bool { return strings.HasPrefix(it.Key.Sort, watchPre) }
-
-func watched(it store.Item, now time.Time) bool { return it.Int(watchAttr) > clock.Millis(now) }
+// add takes over what a row says, and reports whether it is one of those beside
+// the log.
+func (a *Aside) add(it store.Item, now time.Time) bool {
+	room, ok := strings.CutPrefix(it.Key.Sort, watchPre)
+	switch {
+	case !ok:
+		return false
+	case it.Key.Sort == presenceSort:
+		a.Presence = it
+	case it.Int(watchAttr) > clock.Millis(now):
+		a.Watched = append(a.Watched, room)
+	}
+	return true
+}

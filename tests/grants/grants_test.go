@@ -79,6 +79,14 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 		talk(t, in.URL)
 		finish(t, in.Process)
 	})
+	t.Run("somebody who cannot decide", func(t *testing.T) {
+		in := server.InProcess(t, func(o *process.Options) { o.Recorder = &rec }, "-presence", "on")
+		tokens, _ := talk(t, in.URL)
+		for i := range 30 { // until telling it is put off
+			do(t, in.URL, tokens[0], "PUT", "/presence/@alice:localhost/status", fmt.Sprintf(`{"presence":"online","status_msg":"%d"}`, i))
+			finish(t, in.Process)
+		}
+	})
 	t.Run("pulled room", func(t *testing.T) {
 		clock := new(ahead)
 		in := server.InProcess(t, func(o *process.Options) {

@@ -73,7 +73,7 @@ func (o *onDynamoDB) Base() string { return o.front.URL }
 
 // Restart forgets all that a function keeps in memory.
 func (o *onDynamoDB) Restart(bool) {
-	args := append([]string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-public-baseurl", o.front.URL}, o.flags...)
+	args := append([]string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-presence", "off", "-public-baseurl", o.front.URL}, o.flags...)
 	cfg, err := config.Load(config.Input{Args: args})
 	if err != nil {
 		o.t.Fatal(err)

@@ -42,13 +42,14 @@ type Server struct {
 	ended chan error
 }
 
-// defaults are the flags that tests want.
-var defaults = []string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-allow-private-addresses"}
+// defaults are the flags that tests want. Without presence, who waits is woken by
+// what the test does, and by nothing that was put off.
+var defaults = []string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-allow-private-addresses", "-presence", "off"}
 
 // Start runs infra/local on a free port with a data folder of its own, as
-// -server-name localhost with open registration, cheap passwords and no rate
-// limits, unless the flags say otherwise. It is stopped when the test ends; the
-// end of its log is shown if the test failed.
+// -server-name localhost with open registration, cheap passwords, no rate limits
+// and no presence, unless the flags say otherwise. It is stopped when the test ends;
+// the end of its log is shown if the test failed.
 func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, Dir: t.TempDir(), log: new(tail)}

@@ -48,7 +48,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, in: server.InProcess(t, nil)}
 	db := w.in.Process.Store
-	cfg, err := config.Load(config.Input{Args: []string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off"}})
+	cfg, err := config.Load(config.Input{Args: []string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-presence", "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,9 +3,11 @@ package markers
 import (
 	"context"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
 // setReadMarker says up to where the user has read everything in a room, and with
@@ -17,7 +19,7 @@ var setReadMarker = route.Route{
 	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/read_markers",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Uses:    rooms.SetsReceipts,
+	Uses:    grant.Of(rooms.SetsReceipts, timeline.SetsPresence),
 	Handler: route.Handle(home.Rooms, serveSetReadMarker),
 }
 
@@ -29,6 +31,7 @@ type setReadMarkerRequest struct {
 }
 
 func serveSetReadMarker(ctx context.Context, s *rooms.Service, c route.Caller, req *setReadMarkerRequest) (*route.Empty, error) {
+	defer s.Timeline.Acted(ctx, c.UserID, c.DeviceID)
 	var list []rooms.Receipt
 	for _, r := range []struct {
 		typ string

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
 // postReceipt says how far the user has read a room, or a thread of it.
@@ -18,7 +20,7 @@ var postReceipt = route.Route{
 	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Uses:    rooms.SetsReceipts,
+	Uses:    grant.Of(rooms.SetsReceipts, timeline.SetsPresence),
 	Handler: route.Handle(home.Rooms, servePostReceipt),
 }
 
@@ -44,6 +46,7 @@ func servePostReceipt(ctx context.Context, s *rooms.Service, c route.Caller, req
 			return nil, mxerr.InvalidParam("thread_id must be the id of an event, or main.")
 		}
 	}
+	defer s.Timeline.Acted(ctx, c.UserID, c.DeviceID)
 	return &route.Empty{}, s.SetReceipts(ctx, c.UserID, req.RoomID, []rooms.Receipt{r})
 }
 

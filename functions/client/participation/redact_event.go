@@ -3,9 +3,11 @@ package participation
 import (
 	"context"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
 // redactEvent strips an event of its content. A suspended user may do so to the own
@@ -18,7 +20,7 @@ var redactEvent = route.Route{
 	Also:     route.R0,
 	Standing: route.SuspendedToo,
 	Limit:    route.LimitMessage,
-	Uses:     rooms.Writes,
+	Uses:     grant.Of(rooms.Writes, timeline.SetsPresence),
 	Handler:  route.Handle(home.Rooms, serveRedactEvent),
 }
 
@@ -35,6 +37,7 @@ func serveRedactEvent(ctx context.Context, s *rooms.Service, c route.Caller, req
 			return nil, err
 		}
 	}
+	defer s.Timeline.Acted(ctx, c.UserID, c.DeviceID)
 	txn := rooms.Txn{Device: c.DeviceID, Endpoint: "redact", ID: req.TxnID}
 	sent, err := s.Redact(ctx, req.RoomID, req.EventID, req.Reason, c.UserID, txn)
 	if err != nil {

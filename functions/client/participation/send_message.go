@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
 // sendMessage sends a message event to a room.
@@ -18,7 +20,7 @@ var sendMessage = route.Route{
 	Pattern: "PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
 	Also:    route.R0,
 	Limit:   route.LimitMessage,
-	Uses:    rooms.Writes,
+	Uses:    grant.Of(rooms.Writes, timeline.SetsPresence),
 	Handler: route.Handle(home.Rooms, serveSendMessage),
 }
 
@@ -34,6 +36,7 @@ type sentResponse struct {
 }
 
 func serveSendMessage(ctx context.Context, s *rooms.Service, c route.Caller, req *sendMessageRequest) (*sentResponse, error) {
+	defer s.Timeline.Acted(ctx, c.UserID, c.DeviceID)
 	txn := rooms.Txn{Device: c.DeviceID, Endpoint: "send", ID: req.TxnID}
 	if req.Type == "m.room.redaction" {
 		return sendRedaction(ctx, s, c, req, txn)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
 // setRoomStateWithKey sends a state event to a room. The state key may be left
@@ -21,7 +23,7 @@ var setRoomStateWithKey = route.Route{
 		"/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/",
 	),
 	Limit:   route.LimitMessage,
-	Uses:    rooms.Writes,
+	Uses:    grant.Of(rooms.Writes, timeline.SetsPresence),
 	Handler: route.Handle(home.Rooms, serveSetRoomStateWithKey),
 }
 
@@ -33,6 +35,7 @@ type setRoomStateWithKeyRequest struct {
 }
 
 func serveSetRoomStateWithKey(ctx context.Context, s *rooms.Service, c route.Caller, req *setRoomStateWithKeyRequest) (*sentResponse, error) {
+	defer s.Timeline.Acted(ctx, c.UserID, c.DeviceID)
 	sent, err := s.SetState(ctx, req.RoomID, rooms.Draft{Type: req.Type, Sender: c.UserID, StateKey: &req.StateKey, Content: req.Content})
 	if err != nil {
 		return nil, err

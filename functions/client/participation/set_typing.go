@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/route"
@@ -19,7 +20,7 @@ var setTyping = route.Route{
 	Pattern: "PUT /_matrix/client/v3/rooms/{roomId}/typing/{userId}",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Uses:    timeline.Types,
+	Uses:    grant.Of(timeline.Types, timeline.SetsPresence),
 	Handler: route.Handle(home.Timeline, serveSetTyping),
 }
 
@@ -33,6 +34,9 @@ type setTypingRequest struct {
 func serveSetTyping(ctx context.Context, s *timeline.Service, c route.Caller, req *setTypingRequest) (*route.Empty, error) {
 	if c.UserID != req.UserID {
 		return nil, mxerr.Forbidden("You cannot say that %s types.", req.UserID)
+	}
+	if req.Typing {
+		defer s.Acted(ctx, c.UserID, c.DeviceID)
 	}
 	var timeout *time.Duration
 	if req.Timeout != nil {

@@ -1,6 +1,7 @@
 package participation
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -33,6 +34,8 @@ type syncRequest struct {
 	Timeout            int64  `query:"timeout"`
 	StateAfter         bool   `query:"use_state_after"`
 	StateAfterUnstable bool   `query:"org.matrix.msc4222.use_state_after"`
+
+	looked bool
 }
 
 // Waits says what wakes the client. A request that has no since or wants the
@@ -42,12 +45,19 @@ func (r *syncRequest) Waits(c route.Caller) ([]string, time.Duration) {
 }
 
 func lookSync(ctx context.Context, s *timeline.Service, c route.Caller, req *syncRequest) (*timeline.SyncResponse, bool, error) {
-	switch req.SetPresence {
-	case "", "online", "offline", "unavailable":
+	var presence string
+	if !req.looked { // what is said meanwhile counts more
+		presence = cmp.Or(req.SetPresence, timeline.Online)
+	}
+	req.looked = true
+	switch presence {
+	case "", timeline.Online, timeline.Offline, timeline.Unavailable:
 	default:
 		return nil, false, mxerr.InvalidParam("set_presence is online, offline or unavailable, not %q.", req.SetPresence)
 	}
+	_, timeout := req.Waits(c)
 	return s.Sync(ctx, viewer(c), timeline.SyncRequest{
+		Presence: presence, Timeout: timeout,
 		Filter: req.Filter, Since: req.Since, FullState: req.FullState,
 		StateAfter: req.StateAfter, StateAfterUnstable: req.StateAfterUnstable,
 	})

@@ -1,5 +1,4 @@
-// Package presence answers who is online. This server does not keep presence
-// yet, and says so in the way that clients accept: nobody is known to be online.
+// Package presence answers who is online.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#presence
 package presence

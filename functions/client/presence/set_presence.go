@@ -6,10 +6,12 @@ import (
 	"github.com/virga-im/virga/shared/home"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/route"
+	"github.com/virga-im/virga/shared/timeline"
 )
 
-// setPresence is accepted and forgotten, as servers do that have presence turned
-// off: clients send it unasked and show an error as a broken server.
+// setPresence says whether the user is there. Where presence is turned off it is
+// accepted and forgotten: clients send it unasked, and show an error as a broken
+// server.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3presenceuseridstatus
 var setPresence = route.Route{
@@ -17,7 +19,8 @@ var setPresence = route.Route{
 	Pattern: "PUT /_matrix/client/v3/presence/{userId}/status",
 	Also:    route.R0,
 	Limit:   route.LimitRequest,
-	Handler: route.Handle(home.About, serveSetPresence),
+	Uses:    timeline.SetsPresence,
+	Handler: route.Handle(home.Timeline, serveSetPresence),
 }
 
 type setPresenceRequest struct {
@@ -26,13 +29,10 @@ type setPresenceRequest struct {
 	StatusMsg string `json:"status_msg"`
 }
 
-func serveSetPresence(_ context.Context, _ *home.Self, c route.Caller, req *setPresenceRequest) (*route.Empty, error) {
+func serveSetPresence(ctx context.Context, s *timeline.Service, c route.Caller, req *setPresenceRequest) (*route.Empty, error) {
 	if c.UserID != req.UserID {
 		return nil, mxerr.Forbidden("You cannot set the presence of %s.", req.UserID)
 	}
-	switch req.Presence {
-	case "online", "offline", "unavailable":
-		return &route.Empty{}, nil
-	}
-	return nil, mxerr.InvalidParam("presence must be online, offline or unavailable.")
+	v := timeline.Viewer{User: c.UserID, Device: c.DeviceID}
+	return &route.Empty{}, s.SetPresence(ctx, v, req.Presence, req.StatusMsg)
 }
