@@ -20,11 +20,13 @@ var ShowsRooms = grant.Of(Shows, grant.ReadTable("server"))
 type RoomInfo struct {
 	RoomID string `json:"room_id"`
 	// Membership is absent for somebody who never had any.
-	Membership  string            `json:"membership,omitempty"`
-	Messages    PaginationChunk   `json:"messages"`
-	State       []json.RawMessage `json:"state"`
-	Visibility  string            `json:"visibility"`
-	AccountData []json.RawMessage `json:"account_data"`
+	Membership string `json:"membership,omitempty"`
+	// Invite is the user's invite; there is nothing else of such a room then.
+	Invite      json.RawMessage   `json:"invite,omitempty"`
+	Messages    *PaginationChunk  `json:"messages,omitempty"`
+	State       []json.RawMessage `json:"state,omitzero"`
+	Visibility  string            `json:"visibility,omitempty"`
+	AccountData []json.RawMessage `json:"account_data,omitzero"`
 }
 
 // PaginationChunk is the newest part of a room's history, oldest first. Start and
@@ -46,7 +48,7 @@ func (s *Service) RoomInitialSync(ctx context.Context, v Viewer, room string, li
 		return nil, err
 	}
 	slices.Reverse(messages.Chunk)
-	info := &RoomInfo{RoomID: room, Messages: PaginationChunk{Start: messages.End, End: messages.Start, Chunk: messages.Chunk}}
+	info := &RoomInfo{RoomID: room, Messages: &PaginationChunk{Start: messages.End, End: messages.Start, Chunk: messages.Chunk}}
 	if info.State, err = s.State(ctx, v, room); err != nil {
 		return nil, err
 	}

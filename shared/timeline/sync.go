@@ -30,6 +30,12 @@ type SyncRequest struct {
 	// how long the client will wait before it says so again.
 	Presence string
 	Timeout  time.Duration
+
+	// stream is for clients of before /sync, which know rooms already and want no
+	// state: only what is new, of at most so many entries of the log.
+	stream int
+	// roomIDs says that events tell their room.
+	roomIDs bool
 }
 
 // SyncResponse is an answer of /sync, to be written by WriteJSON. It has no empty
@@ -155,8 +161,12 @@ type syncing struct {
 
 	typed map[string]json.RawMessage        // m.typing events by room
 	data  map[string][]accounts.AccountData // of rooms, when all of it was read
+	tasks []*task                           // in the order in which they are told
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// told are the rooms that the user is in or was, for those who write no JSON of
+	// them; nil for the others.
+	told   map[string]*SyncRoom
 	people people
 	// cursors are those of all of the user's rooms, if they were read.
 	cursors []userlog.Cursor
@@ -168,11 +178,23 @@ type syncing struct {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
 func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *SyncResponse, ready bool, err error) {
-	filter, err := s.filterOf(ctx, v.User, req.Filter)
+	y, err := s.syncing(ctx, v, req)
 	if err != nil {
 		return nil, false, err
 	}
-	y := &syncing{s: s, Viewer: v, req: req, filter: filter, ignores: &ignores{s: s, user: v.User}}
+	return y.answer(ctx)
+}
+
+func (s *Service) syncing(ctx context.Context, v Viewer, req SyncRequest) (*syncing, error) {
+	filter, err := s.filterOf(ctx, v.User, req.Filter)
+	if err != nil {
+		return nil, err
+	}
+	return &syncing{s: s, Viewer: v, req: req, filter: filter, ignores: &ignores{s: s, user: v.User}}, nil
+}
+
+func (y *syncing) answer(ctx context.Context) (resp *SyncResponse, ready bool, err error) {
+	s, v, req := y.s, y.Viewer, y.req
 	next, tasks, global, err := y.plan(ctx)
 	if err != nil {
 		return nil, false, err
@@ -184,7 +206,7 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 	if next.Typing, err = y.typing(ctx, next.Typing, next.N); err != nil {
 		return nil, false, err
 	}
-	y.lazily.begin(s, v, next.Members, &filter.Room.State)
+	y.lazily.begin(s, v, next.Members, &y.filter.Room.State)
 	told, err := y.rooms(ctx, tasks)
 	if err != nil {
 		return nil, false, err
@@ -211,16 +233,9 @@ func (s *Service) Sync(ctx context.Context, v Viewer, req SyncRequest) (resp *Sy
 func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, global []json.RawMessage, err error) {
 	if y.req.Since == "" {
 		y.all = true
-		h, err := y.s.Log.Head(ctx, y.User)
+		h, err := y.s.now(ctx, y.User)
 		if err != nil {
 			return next, nil, nil, err
-		}
-		if added, err := y.s.current(ctx, y.User, h); err != nil {
-			return next, nil, nil, err
-		} else if added {
-			if h, err = y.s.Log.Head(ctx, y.User); err != nil {
-				return next, nil, nil, err
-			}
 		}
 		next, y.pulled = token.Sync{Epoch: h.Epoch, N: h.N}, h.Pulled
 		if y.aside, err = y.s.Log.Aside(ctx, y.User); err != nil {
@@ -234,24 +249,18 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	if err != nil {
 		return next, nil, nil, badToken("since", err)
 	}
-	page, err := y.s.Log.After(ctx, y.User, since.N, 0)
+	page, dormant, err := y.page(ctx, since)
 	if err != nil {
 		return next, nil, nil, err
-	}
-	// Who is dormant is not told of presence.
-	dormant := page.Head.Waking || !y.s.Clock.Now().Before(page.Head.Until)
-	if added, err := y.s.current(ctx, y.User, page.Head); err != nil {
-		return next, nil, nil, err
-	} else if added {
-		if page, err = y.s.Log.After(ctx, y.User, since.N, 0); err != nil {
-			return next, nil, nil, err
-		}
 	}
 	rebuild := page.Gap || since.Epoch != page.Head.Epoch
 	y.all = rebuild || y.req.FullState
 	next, y.pulled = token.Sync{Epoch: page.Head.Epoch, N: page.Head.N, ToDevice: since.ToDevice, Members: since.Members, Typing: since.Typing}, page.Head.Pulled
 	y.aside = page.Aside
 	y.people.anew = rebuild || dormant || y.req.FullState
+	if rebuild && y.req.stream > 0 {
+		return next, nil, nil, mxerr.InvalidParam("The token in \"from\" is too old; begin anew with /initialSync.")
+	}
 	if rebuild {
 		tasks, global, err = y.everything(ctx, next.N, true)
 		return next, tasks, global, err
@@ -302,6 +311,38 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	}
 	global, err = y.globalData(ctx, types)
 	return next, tasks, global, err
+}
+
+// page reads what the log tells after a token, and reports whether the user was
+// dormant: then it does not tell of presence.
+func (y *syncing) page(ctx context.Context, since token.Sync) (page userlog.Page, dormant bool, err error) {
+	page, err = y.s.Log.After(ctx, y.User, since.N, y.req.stream)
+	if err != nil {
+		return page, false, err
+	}
+	if n := y.req.stream; n > 0 && len(page.Entries) == n {
+		page.Head.Epoch = since.Epoch // there is more, and the end was not read
+		return page, false, nil
+	}
+	dormant = page.Head.Waking || !y.s.Clock.Now().Before(page.Head.Until)
+	added, err := y.s.current(ctx, y.User, page.Head)
+	if err != nil || !added {
+		return page, dormant, err
+	}
+	page, err = y.s.Log.After(ctx, y.User, since.N, y.req.stream)
+	return page, dormant, err
+}
+
+// now is the end of the user's log, which then tells all there is.
+func (s *Service) now(ctx context.Context, user string) (userlog.Head, error) {
+	h, err := s.Log.Head(ctx, user)
+	if err != nil {
+		return h, err
+	}
+	if added, err := s.current(ctx, user, h); err != nil || !added {
+		return h, err
+	}
+	return s.Log.Head(ctx, user)
 }
 
 // everything is the plan of a device that knows nothing, or (again) of one whose

@@ -70,7 +70,12 @@ func (y *syncing) tell(ctx context.Context, t *task) ([]byte, error) {
 		if t.to == 0 {
 			return nil, nil
 		}
-		return y.asked(ctx, y.view(t), t)
+		asked, err := y.asked(ctx, y.view(t), t)
+		if y.told != nil && asked != nil {
+			y.note(t.room, new(SyncRoom))
+			return nil, err
+		}
+		return asked, err
 	}
 	var room *SyncRoom
 	var err error
@@ -86,7 +91,18 @@ func (y *syncing) tell(ctx context.Context, t *task) ([]byte, error) {
 		return nil, err
 	}
 	y.spell(room)
+	if y.told != nil {
+		y.note(t.room, room)
+		return nil, nil
+	}
 	return room.encode(), nil
+}
+
+// note keeps a room for those who write no JSON of it.
+func (y *syncing) note(id string, room *SyncRoom) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.told[id] = room
 }
 
 // onlyData is for a room of which nothing but account data and ephemeral events
@@ -134,7 +150,7 @@ func (y *syncing) joined(ctx context.Context, w *view, t *task) (*SyncRoom, erro
 		seen = w.lastSeen(t.from, before)
 	}
 	if t.fresh {
-		t.from = 0
+		t.from = y.beginning(t)
 	}
 	st, err := w.walk(ctx, t.from, t.to, &y.filter.Room.Timeline)
 	if err != nil {
@@ -185,6 +201,22 @@ func (r *SyncRoom) unread(sum userlog.Unread, f *Filter) {
 			r.UnreadThreads[t.Thread] = show(t.Counts)
 		}
 	}
+}
+
+// beginning is from where a room is told of that the client does not know: all of
+// it or, in a stream of what is new, since the user joined.
+func (y *syncing) beginning(t *task) (from Pos) {
+	if y.req.stream == 0 {
+		return 0
+	}
+	was := ""
+	for _, tr := range t.cursor.Transitions {
+		if tr.Membership == "join" && was != "join" && tr.Pos <= t.to {
+			from = max(t.from, tr.Pos-1)
+		}
+		was = tr.Membership
+	}
+	return from
 }
 
 // empty reports whether the room has nothing to tell.
@@ -289,7 +321,7 @@ func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summa
 }
 
 func (y *syncing) format(prev bool) format {
-	return format{noRoomID: true, prev: prev, federation: y.filter.EventFormat == "federation", fields: y.filter.EventFields}
+	return format{noRoomID: !y.req.roomIDs, prev: prev, federation: y.filter.EventFormat == "federation", fields: y.filter.EventFields}
 }
 
 // left tells of a room that the user is not in any more: up to the departure,
@@ -319,7 +351,7 @@ func (y *syncing) left(ctx context.Context, w *view, t *task) (*SyncRoom, error)
 		}
 		seen := w.lastSeen(t.from, before)
 		if k.nothing = t.fresh || before != "join"; k.nothing {
-			t.from = 0
+			t.from = y.beginning(t)
 		}
 		if st, err = w.walk(ctx, t.from, was, &y.filter.Room.Timeline); err != nil {
 			return nil, err

@@ -50,7 +50,7 @@ type toldRooms struct {
 }
 
 // any reports whether there is anything to tell.
-func (r *toldRooms) any() bool { return r.y.all || r.encoded.Len() > 0 }
+func (r *toldRooms) any() bool { return r.y.all || r.encoded.Len() > 0 || len(r.y.told) > 0 }
 
 // rooms prepares to tell of rooms. What is new since a token is read at once, for
 // only then is it known whether there is anything; all there is would be too much
@@ -67,6 +67,7 @@ func (y *syncing) rooms(ctx context.Context, tasks []*task) (*toldRooms, error) 
 		return nil, err
 	}
 	slices.SortStableFunc(tasks, func(a, b *task) int { return cmp.Compare(a.section, b.section) })
+	y.tasks = tasks
 	r := &toldRooms{y: y, tasks: tasks}
 	if !y.all {
 		err = r.write(ctx, &r.encoded)

@@ -98,6 +98,8 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 		finish(t, in.Process)
 		clock.by.Add(int64(2 * time.Hour)) // then a device asks whether it still has to look
 		do(t, in.URL, tokens[1], "GET", "/sync", "")
+		clock.by.Add(int64(2 * time.Hour))
+		do(t, in.URL, tokens[1], "GET", "/events", "")
 		litter(t, in.Process, room)
 		clock.by.Add(int64(8 * 24 * time.Hour))
 		finish(t, in.Process)

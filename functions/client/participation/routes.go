@@ -23,6 +23,8 @@ var Routes = []route.Route{
 	redactEvent,
 	setTyping,
 	postReceipt,
+	getEvents,
+	initialSync,
 	getOneEvent,
 	roomInitialSync,
 }
