@@ -1,15 +1,14 @@
 package interactive
 
 import (
-	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"html/template"
 	"net/http"
+	"strings"
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/mxerr"
+	"github.com/virga-im/virga/shared/route"
 )
 
 // page is what the template shows.
@@ -32,9 +31,7 @@ const done = `if (window.onAuthDone) {
     window.opener.postMessage("authDone", "*");
 }`
 
-var pageTemplate = template.Must(template.New("page").
-	Funcs(template.FuncMap{"done": func() template.HTML { return template.HTML("<script>" + done + "</script>") }}).
-	Parse(pageText))
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // answer writes the page. What a person can read is said on it; any other error
 // is answered as everywhere.
@@ -45,17 +42,13 @@ func answer(w http.ResponseWriter, p page, err error) error {
 	} else if err != nil {
 		return err
 	}
-	var body bytes.Buffer
+	var body strings.Builder
 	if err := pageTemplate.Execute(&body, p); err != nil {
 		return err
 	}
-	hash := sha256.Sum256([]byte(done))
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; script-src 'sha256-"+
-		base64.StdEncoding.EncodeToString(hash[:])+"'")
-	h.Set("Referrer-Policy", "no-referrer") // the address has the session
-	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes())
-	return nil
+	shown := route.Page{Title: "Confirm", Status: status, Body: template.HTML(body.String()), Allow: []string{"form-action 'self'"}}
+	if p.Completed {
+		shown.Script = done
+	}
+	return shown.WriteTo(w)
 }

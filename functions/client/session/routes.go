@@ -14,5 +14,6 @@ var Routes = []route.Route{
 	refresh,
 	logout,
 	logoutAll,
+	loginFallback,
 	getTokenOwner,
 }
