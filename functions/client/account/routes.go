@@ -8,7 +8,13 @@ import "github.com/virga-im/virga/shared/route"
 
 // Routes are the routes in the order of the specification.
 var Routes = []route.Route{
+	requestTokenToRegisterEmail,
+	requestTokenToRegisterMSISDN,
 	changePassword,
 	deactivateAccount,
+	requestTokenToResetPasswordEmail,
+	requestTokenToResetPasswordMSISDN,
 	getAccount3PIDs,
+	requestTokenTo3PIDEmail,
+	requestTokenTo3PIDMSISDN,
 }
