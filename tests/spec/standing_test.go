@@ -27,10 +27,16 @@ var (
 		"leaveRoom", "redactEvent", "logout", "logout_all", "deleteDevice", "deleteDevices", "deactivateAccount",
 		// Add administrative contacts.
 		"add3PID",
+		// What this server adds, since to see and receive messages needs it: counts and
+		// notifications, and whatever nobody else sees. Presence comes with no message.
+		"postReceipt", "setReadMarker", "postPusher", "setPushRule", "deletePushRule", "setPushRuleEnabled", "setPushRuleActions",
+		"setRoomTag", "deleteRoomTag", "setAccountDataPerRoom", "searchUserDirectory", "setPresence",
 	}
 	suspendedMayNot = []string{
 		"joinRoom", "joinRoomById", "knockRoom", "inviteUser", "sendMessage", "setRoomStateWithKey", "createRoom", "upgradeRoom",
 		"setProfileField", "deleteProfileField",
+		// What others see, and nobody needs to read.
+		"setTyping",
 	}
 	lockedMay = []string{"logout", "logout_all"}
 )

@@ -15,12 +15,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidread_markers
 var setReadMarker = route.Route{
-	Name:    "setReadMarker",
-	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/read_markers",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    grant.Of(rooms.SetsReceipts, timeline.SetsPresence),
-	Handler: route.Handle(home.Rooms, serveSetReadMarker),
+	Name:     "setReadMarker",
+	Pattern:  "POST /_matrix/client/v3/rooms/{roomId}/read_markers",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     grant.Of(rooms.SetsReceipts, timeline.SetsPresence),
+	Handler:  route.Handle(home.Rooms, serveSetReadMarker),
 }
 
 type setReadMarkerRequest struct {

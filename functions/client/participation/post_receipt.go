@@ -16,12 +16,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid
 var postReceipt = route.Route{
-	Name:    "postReceipt",
-	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    grant.Of(rooms.SetsReceipts, timeline.SetsPresence),
-	Handler: route.Handle(home.Rooms, servePostReceipt),
+	Name:     "postReceipt",
+	Pattern:  "POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     grant.Of(rooms.SetsReceipts, timeline.SetsPresence),
+	Handler:  route.Handle(home.Rooms, servePostReceipt),
 }
 
 type postReceiptRequest struct {

@@ -15,12 +15,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset
 var postPusher = route.Route{
-	Name:    "postPusher",
-	Pattern: "POST /_matrix/client/v3/pushers/set",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    push.SetsPushers,
-	Handler: route.Handle(home.Push, servePostPusher),
+	Name:     "postPusher",
+	Pattern:  "POST /_matrix/client/v3/pushers/set",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     push.SetsPushers,
+	Handler:  route.Handle(home.Push, servePostPusher),
 }
 
 type postPusherRequest struct {

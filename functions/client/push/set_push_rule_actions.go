@@ -13,12 +13,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleidactions
 var setPushRuleActions = route.Route{
-	Name:    "setPushRuleActions",
-	Pattern: "PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    push.Writes,
-	Handler: route.Handle(home.Push, serveSetPushRuleActions),
+	Name:     "setPushRuleActions",
+	Pattern:  "PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     push.Writes,
+	Handler:  route.Handle(home.Push, serveSetPushRuleActions),
 }
 
 type setPushRuleActionsRequest struct {

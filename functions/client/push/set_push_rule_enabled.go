@@ -12,12 +12,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleidenabled
 var setPushRuleEnabled = route.Route{
-	Name:    "setPushRuleEnabled",
-	Pattern: "PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    push.Writes,
-	Handler: route.Handle(home.Push, serveSetPushRuleEnabled),
+	Name:     "setPushRuleEnabled",
+	Pattern:  "PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     push.Writes,
+	Handler:  route.Handle(home.Push, serveSetPushRuleEnabled),
 }
 
 type setPushRuleEnabledRequest struct {

@@ -12,12 +12,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3useruseridroomsroomidtagstag
 var deleteRoomTag = route.Route{
-	Name:    "deleteRoomTag",
-	Pattern: "DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    accounts.Writes,
-	Handler: route.Handle(home.Accounts, serveDeleteRoomTag),
+	Name:     "deleteRoomTag",
+	Pattern:  "DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     accounts.Writes,
+	Handler:  route.Handle(home.Accounts, serveDeleteRoomTag),
 }
 
 type deleteRoomTagRequest struct {

@@ -13,12 +13,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridroomsroomidtagstag
 var setRoomTag = route.Route{
-	Name:    "setRoomTag",
-	Pattern: "PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    accounts.Writes,
-	Handler: route.Handle(home.Accounts, serveSetRoomTag),
+	Name:     "setRoomTag",
+	Pattern:  "PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Uses:     accounts.Writes,
+	Handler:  route.Handle(home.Accounts, serveSetRoomTag),
 }
 
 type setRoomTagRequest struct {

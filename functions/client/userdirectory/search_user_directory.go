@@ -14,13 +14,14 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3user_directorysearch
 var searchUserDirectory = route.Route{
-	Name:    "searchUserDirectory",
-	Pattern: "POST /_matrix/client/v3/user_directory/search",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Size:    route.Large,
-	Uses:    timeline.Shows,
-	Handler: route.Handle(home.Timeline, serveSearchUserDirectory),
+	Name:     "searchUserDirectory",
+	Pattern:  "POST /_matrix/client/v3/user_directory/search",
+	Also:     route.R0,
+	Standing: route.SuspendedToo,
+	Limit:    route.LimitRequest,
+	Size:     route.Large,
+	Uses:     timeline.Shows,
+	Handler:  route.Handle(home.Timeline, serveSearchUserDirectory),
 }
 
 type searchUserDirectoryRequest struct {
