@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -287,6 +288,24 @@ func TestPresenceIsForSmallRooms(t *testing.T) {
 	h.work()
 	seen, _ = h.looks(bob, "D", since, "offline")
 	h.sees("in the small room", seen, alice, "unavailable")
+}
+
+// Who waits is woken, and nobody else is.
+func TestPresenceWakesWhoWaits(t *testing.T) {
+	s := open(t)
+	s.join(s.create(), bob)
+	for _, user := range []string{alice, bob, carol} {
+		s.sync(user, "", "")
+	}
+	woken := counted{s.log.Waker, map[string]int{}}
+	s.log.Waker = woken
+	s.ok(s.timeline.SetPresence(s.ctx, viewer(alice), "online", ""))
+	s.work()
+	s.ok(s.timeline.SetPresence(s.ctx, viewer(alice), "online", "")) // nothing new
+	s.work()
+	if want := map[string]int{"user " + alice: 1, "user " + bob: 1}; !maps.Equal(woken.keys, want) {
+		t.Errorf("woken were %v", woken.keys)
+	}
 }
 
 // Whoever was away for long is told how it is now.
