@@ -13,12 +13,7 @@ import (
 // waiting are the stories that do not come true yet, and what they wait for: a
 // file jssdk/stories/<name>.mjs as "jssdk/<name>", or the name of one in stories.
 // Whoever serves what is missing deletes the line.
-var waiting = map[string]string{
-	"jssdk/presence":         "presence is not told yet",
-	"who is there is seen":   "presence is not told yet",
-	"jssdk/search":           "search is not served yet",
-	"what was said is found": "search is not served yet",
-}
+var waiting = map[string]string{}
 
 // asked are endpoints that a client may ask for in vain, and why it does no harm:
 // "METHOD path", of which the path may end in "…".
@@ -30,7 +25,7 @@ var asked = map[string]string{
 // for an endpoint that it does not have, or met an error of the server's own.
 func startServer(t *testing.T) *server.Server {
 	t.Helper()
-	s := server.Start(t)
+	s := server.Start(t, "-presence", "on")
 	t.Cleanup(func() {
 		s.Kill()
 		for _, line := range s.Faults() {
