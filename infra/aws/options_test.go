@@ -89,7 +89,7 @@ func TestSectionsAreFolders(t *testing.T) {
 			t.Errorf("%s is in %s, which is no folder of functions/", r.Name, s)
 		}
 	}
-	for name, want := range map[string]string{"logout": "client/session", "getPushRules": "client/push"} {
+	for name, want := range map[string]string{"logout": "client/session", "getPushRules": "client/push", "loginFallback": "client/session"} {
 		if got := section(route.Route{Name: name}); got != want {
 			t.Errorf("%s is in %s, want %s", name, got, want)
 		}

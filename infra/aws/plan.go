@@ -180,7 +180,7 @@ func apiOf(r route.Route) (api, section string) {
 		return "admin", path.Join("admin", words[3])
 	case isAdmin(r):
 		return "admin", "admin/server"
-	case len(words) > 1 && words[0] == "_matrix":
+	case len(words) > 1 && words[0] == "_matrix" && words[1] != "static": // a page of the client's API
 		return words[1], words[1]
 	}
 	return "client", "client"
