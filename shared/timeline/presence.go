@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -246,8 +247,8 @@ func (s *Service) SetPresence(ctx context.Context, v Viewer, state, status strin
 }
 
 // Acted says that the user did something that shows to be there. It costs at most
-// a read and a write in a minute. If it cannot be written, that is no reason for
-// anything to fail.
+// a read and a write in a minute. That it cannot be written is no reason for what
+// the user did to fail.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#last-active-ago
 func (s *Service) Acted(ctx context.Context, user, device string) {
@@ -256,26 +257,34 @@ func (s *Service) Acted(ctx context.Context, user, device string) {
 	}
 	it, err := s.presenceOf(ctx, user)
 	if err == nil && it.Exists() {
-		_ = s.changePresence(ctx, user, it, func(r presenceRow, now time.Time) (presenceRow, bool) {
+		err = s.changePresence(ctx, user, it, func(r presenceRow, now time.Time) (presenceRow, bool) {
 			return r.acted(claimant(device), now)
 		})
 	}
+	presenceLost(ctx, user, err)
 }
 
 // synced lets a device that looks say what its user is, given the row as it was
-// read beside the log.
-func (s *Service) synced(ctx context.Context, v Viewer, state string, timeout time.Duration, it store.Item) error {
+// read beside the log. That it cannot be written is no reason to tell it nothing.
+func (s *Service) synced(ctx context.Context, v Viewer, state string, timeout time.Duration, it store.Item) {
 	if !s.presence || state == "" {
-		return nil
+		return
 	}
 	device, wait := claimant(v.Device), min(max(timeout, 0), maxPoll)
-	return s.changePresence(ctx, v.User, it, func(r presenceRow, now time.Time) (presenceRow, bool) {
+	err := s.changePresence(ctx, v.User, it, func(r presenceRow, now time.Time) (presenceRow, bool) {
 		next, changed := r.synced(device, state, now, now.Add(wait))
 		if changed {
 			s.acts.forget(v.User)
 		}
 		return next, changed
 	})
+	presenceLost(ctx, v.User, err)
+}
+
+func presenceLost(ctx context.Context, user string, err error) {
+	if err != nil && ctx.Err() == nil {
+		slog.WarnContext(ctx, "presence not written", "user_id", user, "err", err.Error())
+	}
 }
 
 // changePresence changes a row, given as it was read. A store that is too busy is

@@ -199,9 +199,7 @@ func (y *syncing) answer(ctx context.Context) (resp *SyncResponse, ready bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	if err := s.synced(ctx, v, req.Presence, req.Timeout, y.aside.Presence); err != nil {
-		return nil, false, err
-	}
+	s.synced(ctx, v, req.Presence, req.Timeout, y.aside.Presence)
 	y.upTo = next.N
 	if next.Typing, err = y.typing(ctx, next.Typing, next.N); err != nil {
 		return nil, false, err
@@ -311,38 +309,6 @@ func (y *syncing) plan(ctx context.Context) (next token.Sync, tasks []*task, glo
 	}
 	global, err = y.globalData(ctx, types)
 	return next, tasks, global, err
-}
-
-// page reads what the log tells after a token, and reports whether the user was
-// dormant: then it does not tell of presence.
-func (y *syncing) page(ctx context.Context, since token.Sync) (page userlog.Page, dormant bool, err error) {
-	page, err = y.s.Log.After(ctx, y.User, since.N, y.req.stream)
-	if err != nil {
-		return page, false, err
-	}
-	if n := y.req.stream; n > 0 && len(page.Entries) == n {
-		page.Head.Epoch = since.Epoch // there is more, and the end was not read
-		return page, false, nil
-	}
-	dormant = page.Head.Waking || !y.s.Clock.Now().Before(page.Head.Until)
-	added, err := y.s.current(ctx, y.User, page.Head)
-	if err != nil || !added {
-		return page, dormant, err
-	}
-	page, err = y.s.Log.After(ctx, y.User, since.N, y.req.stream)
-	return page, dormant, err
-}
-
-// now is the end of the user's log, which then tells all there is.
-func (s *Service) now(ctx context.Context, user string) (userlog.Head, error) {
-	h, err := s.Log.Head(ctx, user)
-	if err != nil {
-		return h, err
-	}
-	if added, err := s.current(ctx, user, h); err != nil || !added {
-		return h, err
-	}
-	return s.Log.Head(ctx, user)
 }
 
 // everything is the plan of a device that knows nothing, or (again) of one whose
