@@ -47,7 +47,7 @@ func (s *Service) InitialSync(ctx context.Context, v Viewer, limit int, archived
 	if err != nil {
 		return nil, err
 	}
-	y.told = map[string]*SyncRoom{}
+	y.told = map[string]toldRoom{}
 	resp, _, err := y.answer(ctx)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *Service) InitialSync(ctx context.Context, v Viewer, limit int, archived
 			continue
 		}
 		all.Rooms = append(all.Rooms, info)
-		if r := y.told[info.RoomID]; r != nil {
+		if r, ok := y.told[info.RoomID].(*SyncRoom); ok {
 			for _, e := range r.Ephemeral.list() {
 				all.Receipts = append(all.Receipts, inRoom(e, info.RoomID))
 			}
@@ -81,21 +81,20 @@ func (s *Service) InitialSync(ctx context.Context, v Viewer, limit int, archived
 // info is a room of the answer, or nil if it is not for clients of that time.
 func (y *syncing) info(ctx context.Context, t *task, end string) (*RoomInfo, error) {
 	info := &RoomInfo{RoomID: t.room, Membership: t.cursor.MembershipAt(t.to)}
-	r := y.told[t.room]
 	var err error
-	switch {
-	case r == nil || t.section == knockedRooms:
-		return nil, nil
-	case t.section != invitedRooms:
+	switch r := y.told[t.room].(type) {
+	case *SyncRoom:
 		info.Messages = &PaginationChunk{End: end, Chunk: r.Timeline.Events}
 		if r.Timeline.Limited {
 			info.Messages.Start = r.Timeline.PrevBatch
 		}
 		info.State, info.AccountData = r.StateAfter.list(), r.AccountData.list()
-	default:
+	case *InvitedRoom:
 		if info.Invite, err = y.ownEvent(ctx, t); err != nil {
 			return nil, err
 		}
+	default:
+		return nil, nil
 	}
 	info.Visibility, err = y.s.published(ctx, t.room)
 	return info, err
@@ -177,14 +176,17 @@ func (s *Service) Stream(ctx context.Context, v Viewer, req SyncRequest) (_ *Eve
 	if err != nil {
 		return nil, false, err
 	}
-	y.told = map[string]*SyncRoom{}
+	y.told = map[string]toldRoom{}
 	resp, ready, err := y.answer(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	chunk := slices.Concat([]json.RawMessage{}, resp.AccountData.list(), resp.Presence.list())
 	for _, t := range y.tasks {
-		if y.told[t.room] != nil && (t.section == invitedRooms || t.section == knockedRooms) {
+		switch r := y.told[t.room].(type) {
+		case *SyncRoom:
+			chunk = append(chunk, r.flat(t.room)...)
+		case *InvitedRoom, *KnockedRoom:
 			own, err := y.ownEvent(ctx, t)
 			if err != nil {
 				return nil, false, err
@@ -193,16 +195,12 @@ func (s *Service) Stream(ctx context.Context, v Viewer, req SyncRequest) (_ *Eve
 				chunk = append(chunk, own)
 			}
 		}
-		chunk = append(chunk, y.told[t.room].flat(t.room)...)
 	}
 	return &EventStream{Start: req.Since, End: resp.NextBatch, Chunk: chunk, wakes: resp.wakes, again: resp.again}, ready, nil
 }
 
 // flat is all that is told of a room, as one list.
 func (r *SyncRoom) flat(room string) []json.RawMessage {
-	if r == nil {
-		return nil
-	}
 	list := slices.Clone(r.Timeline.Events)
 	for _, e := range slices.Concat(r.AccountData.list(), r.Ephemeral.list()) {
 		list = append(list, inRoom(e, room))

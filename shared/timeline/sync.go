@@ -164,9 +164,9 @@ type syncing struct {
 	tasks []*task                           // in the order in which they are told
 
 	mu sync.Mutex
-	// told are the rooms that the user is in or was, for those who write no JSON of
-	// them; nil for the others.
-	told   map[string]*SyncRoom
+	// told are the rooms of the answer, for those who write no JSON of them; nil for
+	// the others.
+	told   map[string]toldRoom
 	people people
 	// cursors are those of all of the user's rooms, if they were read.
 	cursors []userlog.Cursor

@@ -61,25 +61,21 @@ func (y *syncing) view(t *task) *view {
 	}
 }
 
+// toldRoom is what an answer says of a room: a *SyncRoom, *InvitedRoom or
+// *KnockedRoom.
+type toldRoom interface {
+	encode() []byte
+}
+
 // tell returns what the answer says of one room, or nil.
-func (y *syncing) tell(ctx context.Context, t *task) ([]byte, error) {
-	if t.section == nowhere {
-		return nil, nil
-	}
-	if t.section == invitedRooms || t.section == knockedRooms {
-		if t.to == 0 {
-			return nil, nil
-		}
-		asked, err := y.asked(ctx, y.view(t), t)
-		if y.told != nil && asked != nil {
-			y.note(t.room, new(SyncRoom))
-			return nil, err
-		}
-		return asked, err
-	}
+func (y *syncing) tell(ctx context.Context, t *task) (toldRoom, error) {
 	var room *SyncRoom
 	var err error
-	switch {
+	switch asked := t.section == invitedRooms || t.section == knockedRooms; {
+	case t.section == nowhere, asked && t.to == 0:
+		return nil, nil
+	case asked:
+		return y.asked(ctx, y.view(t), t)
 	case t.to == 0:
 		room, err = y.onlyData(ctx, t)
 	case t.section == joinedRooms:
@@ -91,18 +87,7 @@ func (y *syncing) tell(ctx context.Context, t *task) ([]byte, error) {
 		return nil, err
 	}
 	y.spell(room)
-	if y.told != nil {
-		y.note(t.room, room)
-		return nil, nil
-	}
-	return room.encode(), nil
-}
-
-// note keeps a room for those who write no JSON of it.
-func (y *syncing) note(id string, room *SyncRoom) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	y.told[id] = room
+	return room, nil
 }
 
 // onlyData is for a room of which nothing but account data and ephemeral events
@@ -418,7 +403,7 @@ func (s *Service) transitionRow(ctx context.Context, room string, tr userlog.Tra
 
 // asked tells of an invite, or of a knock: the room as it shows itself to people
 // outside, and the membership event.
-func (y *syncing) asked(ctx context.Context, w *view, t *task) ([]byte, error) {
+func (y *syncing) asked(ctx context.Context, w *view, t *task) (toldRoom, error) {
 	i := slices.IndexFunc(w.cursor.Transitions, func(tr userlog.Transition) bool { return tr.Pos > t.to })
 	if i < 0 {
 		i = len(w.cursor.Transitions)
@@ -455,9 +440,9 @@ func (y *syncing) asked(ctx context.Context, w *view, t *task) ([]byte, error) {
 		state.Events = append(state.Events, e.StrippedJSON())
 	}
 	if t.section == knockedRooms {
-		return encode(KnockedRoom{state}), nil
+		return &KnockedRoom{state}, nil
 	}
-	return encode(InvitedRoom{state}), nil
+	return &InvitedRoom{state}, nil
 }
 
 // spell puts the state under the key that the client asks for, which is there even

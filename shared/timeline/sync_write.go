@@ -82,7 +82,18 @@ func (r *toldRooms) write(ctx context.Context, w interface {
 	io.StringWriter
 }) error {
 	in := nowhere
-	err := inOrder(ctx, r.tasks, r.y.tell, func(t *task, room []byte) error {
+	encoded := func(ctx context.Context, t *task) ([]byte, error) {
+		room, err := r.y.tell(ctx, t)
+		if err != nil || room == nil {
+			return nil, err
+		}
+		if r.y.told != nil {
+			r.y.note(t.room, room)
+			return nil, nil
+		}
+		return room.encode(), nil
+	}
+	err := inOrder(ctx, r.tasks, encoded, func(t *task, room []byte) error {
 		if room == nil {
 			return nil
 		}
@@ -107,6 +118,13 @@ func (r *toldRooms) write(ctx context.Context, w interface {
 		_, err = w.WriteString("}}")
 	}
 	return err
+}
+
+// note keeps a room for those who write no JSON of it.
+func (y *syncing) note(id string, room toldRoom) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.told[id] = room
 }
 
 // answerBuffer is how much of an answer is held before any of it is sent.
@@ -166,6 +184,9 @@ func (r *SyncRoom) encode() []byte {
 	}
 	return append(b, '}')
 }
+
+func (r *InvitedRoom) encode() []byte { return encode(r) }
+func (r *KnockedRoom) encode() []byte { return encode(r) }
 
 func appendList(b []byte, list []json.RawMessage) []byte {
 	size := 2
