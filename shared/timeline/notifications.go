@@ -53,7 +53,7 @@ func (s *Service) Notifications(ctx context.Context, user string, version int64,
 		if err != nil {
 			return nil, err
 		}
-		if r.event == nil || rules.ignores(r.event.Sender) {
+		if r.event == nil || r.Redacted != "" || rules.ignores(r.event.Sender) {
 			continue
 		}
 		o, err := u.outcome(ctx, user, rules, r)
