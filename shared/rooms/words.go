@@ -51,7 +51,7 @@ func (s *Service) tryIndexWords(ctx context.Context, room string, head *timeline
 	}
 	for n, more := 0, !w.over; more && n < maxSteps; n++ {
 		if more, err = w.step(ctx); err != nil {
-			return err
+			return w.overtaken(ctx, err)
 		}
 	}
 	// The row says how many are left. Nothing depends on it but when the next look is.
@@ -73,6 +73,18 @@ type indexer struct {
 	// positions are not indexed.
 	over bool
 	rest int
+}
+
+// overtaken returns nil instead of the error if a run was gone because somebody else
+// has moved the index on.
+func (w *indexer) overtaken(ctx context.Context, err error) error {
+	if !errors.Is(err, timeline.ErrRunGone) {
+		return err
+	}
+	if now, e := w.s.Timeline.WordIndex(ctx, w.room); e != nil || now.Version == w.x.Version {
+		return errors.Join(err, e)
+	}
+	return nil
 }
 
 // step indexes some positions. It reports false if there are too few.
@@ -245,26 +257,23 @@ func (w *indexer) commit(ctx context.Context, next timeline.WordIndex) (bool, er
 	return true, nil
 }
 
-// deleteRuns deletes the rows of runs that are not part of the index any more.
+// deleteRuns deletes the rows of runs that are not part of the index any more: in
+// their order, so that who still looks a word up finds the row that may have it, or
+// none.
 func (w *indexer) deleteRuns(ctx context.Context, runs []string) error {
-	for _, id := range runs {
+	return each(runs, func(id string) error {
 		part := timeline.RunKey(w.room, id, "")
-		var keys []store.Key
-		for it, err := range store.All(ctx, w.s.DB, store.Query{Table: store.Events, Part: part.Part, Consistency: store.Consistent}.Prefix(part.Sort)) {
+		q := store.Query{Table: store.Events, Part: part.Part, Consistency: store.Consistent}.Prefix(part.Sort)
+		for it, err := range store.All(ctx, w.s.DB, q) {
 			if err != nil {
 				return fmt.Errorf("read run of %s: %w", w.room, err)
 			}
-			keys = append(keys, it.Key)
+			if _, err := w.s.DB.Write(ctx, store.Delete(store.Events, it.Key)); err != nil {
+				return fmt.Errorf("delete run of %s: %w", w.room, err)
+			}
 		}
-		err := each(keys, func(k store.Key) error {
-			_, err := w.s.DB.Write(ctx, store.Delete(store.Events, k))
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("delete run of %s: %w", w.room, err)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // each does something with each of a list, some at a time.

@@ -112,7 +112,7 @@ func (s *Service) Search(ctx context.Context, v Viewer, req SearchRequest) (*Sea
 	for try := 0; ; try++ {
 		q := &search{s: s, Viewer: v, req: req, query: words.ParseQuery(req.Term), from: from, ignores: &ignores{s: s, user: v.User}}
 		resp, err := q.answer(ctx)
-		if !errors.Is(err, errRunGone) || try == 3 {
+		if !errors.Is(err, ErrRunGone) || try == 3 {
 			return resp, err
 		}
 	}
@@ -158,8 +158,8 @@ type search struct {
 	ignores *ignores
 
 	rooms []*view // all that are searched, by id
-	found *finder // in some of them
-	done  string  // the rooms before those
+	open  []*view // those of them that are searched now
+	found *finder // in those
 }
 
 // answer makes the page.
@@ -197,37 +197,35 @@ func (q *search) answer(ctx context.Context) (*SearchResponse, error) {
 	return resp, q.show(ctx, resp, hits)
 }
 
-// open begins to search the rooms that come after those that are done; it reports
+// begin begins to search the rooms that come after those that are done; it reports
 // false if there are none.
-func (q *search) open(ctx context.Context, done string, below, floor token.Place) (bool, error) {
+func (q *search) begin(ctx context.Context, done string, below, floor token.Place) (bool, error) {
 	at, _ := slices.BinarySearchFunc(q.rooms, done, func(w *view, room string) int {
 		if w.room <= room {
 			return -1
 		}
 		return 1
 	})
-	some := q.rooms[at:]
-	if len(some) == 0 {
+	if q.open = q.rooms[at:]; len(q.open) == 0 {
 		return false, nil
 	}
+	q.open = q.open[:min(len(q.open), maxSearchedRooms)]
 	looks := 0
 	if q.found != nil {
 		looks = q.found.looks
 	}
 	var err error
-	q.done = done
-	q.found, err = q.find(ctx, some[:min(len(some), maxSearchedRooms)], below, floor, looks)
+	q.found, err = q.find(ctx, q.open, below, floor, looks)
 	return true, err
 }
 
 // last is the room up to which rooms are done when those that are open are; "" if
 // there are no others.
 func (q *search) last() string {
-	room := q.found.rooms[len(q.found.rooms)-1].w.room
-	if room == q.rooms[len(q.rooms)-1].room {
+	if q.open[len(q.open)-1] == q.rooms[len(q.rooms)-1] {
 		return ""
 	}
-	return room
+	return q.open[len(q.open)-1].room
 }
 
 // recent is a page in the order of time: what comes first of that which is left, the
@@ -236,7 +234,7 @@ func (q *search) last() string {
 func (q *search) recent(ctx context.Context, limit int) (hits []*hit, next token.Search, more int64, err error) {
 	next = q.from
 	for next.Last = q.from.Last; ; next.Last = (token.Place{}) {
-		any, err := q.open(ctx, next.Rooms, next.Last, token.Place{})
+		any, err := q.begin(ctx, next.Rooms, next.Last, token.Place{})
 		if err != nil || !any {
 			next.Rooms, next.Last = "", token.Place{}
 			return hits, next, 0, err
@@ -263,7 +261,7 @@ var everything = token.Place{Pos: 1}
 func (q *search) ranked(ctx context.Context, limit int) (hits []*hit, next token.Search, more int64, err error) {
 	next = q.from
 	for {
-		any, err := q.open(ctx, next.Rooms, next.Top, next.Bottom)
+		any, err := q.begin(ctx, next.Rooms, next.Top, next.Bottom)
 		if err != nil || !any {
 			return nil, token.Search{Ranked: true, Scope: next.Scope, Group: next.Group, Shown: next.Shown}, 0, err
 		}

@@ -34,6 +34,7 @@ type finder struct {
 // findable is a room that is searched.
 type findable struct {
 	w       *view
+	index   WordIndex
 	hash    uint64      // orders events of one time in different rooms
 	pending []candidate // not considered yet, the newest first
 	runs    []RunRef    // not looked at yet, those with the newest document first
@@ -59,9 +60,33 @@ func (q *search) find(ctx context.Context, rooms []*view, below, floor token.Pla
 	if user := q.onlySender(); user != "" {
 		f.keys = append([]string{senderKey(user)}, f.keys...)
 	}
+	byPart := map[string]*findable{}
+	var settings, indexes []store.Ref
 	for _, w := range rooms {
 		sum := sha256.Sum256([]byte(w.room))
-		f.rooms = append(f.rooms, &findable{w: w, hash: binary.BigEndian.Uint64(sum[:])})
+		r := &findable{w: w, hash: binary.BigEndian.Uint64(sum[:])}
+		f.rooms = append(f.rooms, r)
+		encryption, index := encryptionRow(w.room), store.Ref{Table: store.Events, Key: WordIndexKey(w.room)}
+		byPart[encryption.Key.Part], byPart[index.Key.Part] = r, r
+		settings, indexes = append(settings, encryption), append(indexes, index)
+	}
+	encrypted, err := store.GetAll(ctx, q.s.DB, settings, store.Eventual)
+	if err != nil {
+		return nil, fmt.Errorf("read which rooms are encrypted: %w", err)
+	}
+	items, err := store.GetAll(ctx, q.s.DB, indexes, store.Consistent)
+	if err != nil {
+		return nil, fmt.Errorf("read indexes of words: %w", err)
+	}
+	for _, it := range items {
+		r := byPart[it.Key.Part]
+		if r.index, err = decodeWordIndex(it); err != nil {
+			return nil, err
+		}
+	}
+	for _, it := range encrypted {
+		r := byPart[it.Key.Part]
+		f.rooms = slices.DeleteFunc(f.rooms, func(other *findable) bool { return other == r })
 	}
 	return f, parallel(ctx, f.rooms, f.enter)
 }
@@ -77,15 +102,9 @@ func (q *search) onlySender() string {
 	return ""
 }
 
-// enter reads the index of a room, and searches what is not indexed.
+// enter lists the runs of a room, and searches what is not indexed.
 func (f *finder) enter(ctx context.Context, r *findable) error {
-	if encrypted, err := r.w.s.Encrypted(ctx, r.w.room); err != nil || encrypted {
-		return err
-	}
-	x, err := r.w.s.WordIndex(ctx, r.w.room)
-	if err != nil {
-		return err
-	}
+	x := &r.index
 	runs := slices.Concat(x.Full, x.Young)
 	if x.Old > 0 {
 		old, err := r.w.s.oldRuns(ctx, r.w.room)
@@ -101,7 +120,7 @@ func (f *finder) enter(ctx context.Context, r *findable) error {
 		r.runs = append(r.runs, run)
 	}
 	slices.SortFunc(r.runs, func(a, b RunRef) int { return cmp.Compare(b.New, a.New) })
-	rows, err := r.w.s.unindexed(ctx, r.w.room, &x)
+	rows, err := r.w.s.unindexed(ctx, r.w.room, x)
 	if err != nil {
 		return err
 	}
@@ -296,7 +315,7 @@ func (f *finder) look(ctx context.Context, r *findable, run RunRef) ([]words.Doc
 			return nil, fmt.Errorf("read run %s of %s: %w", run.ID, r.w.room, err)
 		}
 		if len(page.Items) == 0 {
-			return nil, errRunGone
+			return nil, ErrRunGone
 		}
 		docs, err := words.Find(page.Items[0].Bytes("b"), key)
 		if err != nil {
@@ -328,7 +347,7 @@ func (s *Service) docs(ctx context.Context, room string, run RunRef, numbers []i
 		return nil, fmt.Errorf("read run %s of %s: %w", run.ID, room, err)
 	}
 	if len(items) != len(refs) {
-		return nil, errRunGone
+		return nil, ErrRunGone
 	}
 	rows := map[store.Key][]words.Doc{}
 	for _, it := range items {

@@ -38,7 +38,8 @@ import (
 // room does. Until then words of what was redacted stay too, as its body does in its
 // row, and nobody is shown them.) If all of the index is lost, it is made anew, and
 // until then the last maxTail events are searched; if it is rolled back, it goes on
-// from there.
+// from there. If a row of a run alone is lost, searches of the room fail until HEAD is
+// deleted.
 //
 // What it costs (2026-11-25): a row for each word of each message would be 1 WU a
 // word, as much again as the message for each dozen. A run of 32 messages of ten words
@@ -179,7 +180,7 @@ func (s *Service) WordIndex(ctx context.Context, room string) (WordIndex, error)
 // Encrypted reports whether a room is end to end encrypted. Such rooms are neither
 // indexed nor searched, so that an answer which is a moment old does no harm.
 func (s *Service) Encrypted(ctx context.Context, room string) (bool, error) {
-	_, err := s.DB.Get(ctx, store.Ref{Table: store.Rooms, Key: StateKey(room, "m.room.encryption", "")}, store.Eventual)
+	_, err := s.DB.Get(ctx, encryptionRow(room), store.Eventual)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -187,6 +188,10 @@ func (s *Service) Encrypted(ctx context.Context, room string) (bool, error) {
 		return false, fmt.Errorf("read encryption of %s: %w", room, err)
 	}
 	return true, nil
+}
+
+func encryptionRow(room string) store.Ref {
+	return store.Ref{Table: store.Rooms, Key: StateKey(room, "m.room.encryption", "")}
 }
 
 // oldRuns reads the packs of older full runs.
@@ -206,8 +211,8 @@ func (s *Service) oldRuns(ctx context.Context, room string) ([]RunRef, error) {
 	return runs, nil
 }
 
-// errRunGone is the error of a run that became a part of another meanwhile.
-var errRunGone = errors.New("the run is gone")
+// ErrRunGone is the error of a run that became a part of another meanwhile.
+var ErrRunGone = errors.New("the run is gone")
 
 // Run reads a run with all its rows.
 func (s *Service) Run(ctx context.Context, room string, ref RunRef) (*words.Run, error) {
@@ -220,7 +225,7 @@ func (s *Service) Run(ctx context.Context, room string, ref RunRef) (*words.Run,
 		rows = append(rows, words.Row{Name: strings.TrimPrefix(it.Key.Sort, q.From), Data: it.Bytes("b")})
 	}
 	if len(rows) != ref.Rows {
-		return nil, errRunGone
+		return nil, ErrRunGone
 	}
 	return words.Read(rows)
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/virga-im/virga/shared/clock"
+	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
@@ -350,6 +352,26 @@ func TestALongRoomIsSearchedCheaply(t *testing.T) {
 	if c := cost.Total(); len(resp.Results) != 10 || c.Reads > 40 || resp.Next == "" || resp.Count < 100 || resp.Count > 1000 {
 		t.Errorf("%d results of %d, with %s", len(resp.Results), resp.Count, c)
 	}
+	// Where there are many full runs, the older ones have rows of their own. It takes
+	// too long to fill them, so some are there twice.
+	for len(x.Full) < timeline.OldPack-1 {
+		x.Full = append(x.Full, x.Full[0])
+	}
+	_, err = s.db.Write(ctx, store.Put(store.Events, timeline.WordIndexKey(room), x.Encode()))
+	s.ok(err)
+	for i := range timeline.FullRun {
+		_, err := s.rooms.Send(ctx, room, message(alice, "hay"))
+		if s.ok(err); i%64 == 63 {
+			s.deliver(room)
+		}
+	}
+	x, err = s.timeline.WordIndex(ctx, room)
+	if s.ok(err); x.Old != 1 || len(x.Full) != 0 {
+		t.Errorf("the index is %+v", x)
+	}
+	if found, _, _ = s.pages(alice, timeline.SearchRequest{Term: "needle", Recent: true, Filter: limited(50)}); len(found) != (n+992)/1000 {
+		t.Errorf("%d are found in old runs", len(found))
+	}
 	// Where all that has the word may not be seen, pages end for all that.
 	s.join(room, bob)
 	for _, recent := range []bool{true, false} {
@@ -372,6 +394,78 @@ func TestALongRoomIsSearchedCheaply(t *testing.T) {
 		}
 	}
 	s.ctx = ctx
+}
+
+// TestRunsAreDeletedInOrder: a look-up takes the row with the largest name that is not
+// above the word, so that no row may be gone before those below it.
+func TestRunsAreDeletedInOrder(t *testing.T) {
+	var mu sync.Mutex
+	written, deleted := map[string]bool{}, map[string]string{}
+	inOrder := 0
+	opt := local.NewMemory().Options()
+	opt.Fault = func(c local.Call) local.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, ref := range c.Refs {
+			name, is := strings.CutPrefix(ref.Key.Sort, "R#")
+			if !is || !c.Writes || ref.Table != store.Events {
+				continue
+			}
+			run, row, _ := strings.Cut(name, "#")
+			if !written[name] {
+				written[name] = true
+				continue
+			}
+			if row <= deleted[run] {
+				t.Errorf("of the run %s the row %s is deleted after %s", run, row, deleted[run])
+			}
+			deleted[run] = row
+			inOrder++
+		}
+		return local.NoFault
+	}
+	s := openWith(t, opt, clock.System{})
+	room := s.create()
+	for i := range timeline.MiddleRun + 3*timeline.IndexStep {
+		body := ""
+		for j := range 100 {
+			body += fmt.Sprintf("word%d ", (i*i+j*37)%5000)
+		}
+		s.say(room, alice, body)
+	}
+	if inOrder < 20 {
+		t.Errorf("%d rows were deleted", inOrder)
+	}
+}
+
+// TestManyRoomsAreSearchedInTurn searches more rooms than a page looks at.
+func TestManyRoomsAreSearchedInTurn(t *testing.T) {
+	s := open(t)
+	want := map[string]foundEvent{}
+	for range 310 {
+		room := s.create()
+		id := s.say(room, alice, "hay")
+		want[id] = foundEvent{event: event{ID: id}}
+		if len(want)%3 == 0 {
+			s.ok(s.rooms.Leave(s.ctx, alice, room, ""))
+		}
+	}
+	for _, recent := range []bool{true, false} {
+		for _, limit := range []int{7, 50} {
+			req := timeline.SearchRequest{Term: "hay", Recent: recent, Filter: limited(limit), GroupBy: []string{"sender"}}
+			found, _, pages := s.pages(alice, req)
+			s.compare(fmt.Sprintf("recent: %v, by %d", recent, limit), found, want)
+			req.From = pages[0].Groups["sender"][alice].Next
+			rest, _, _ := s.pages(alice, req)
+			s.compare("the group", append(found[:limit:limit], rest...), want)
+		}
+	}
+	var cost store.Meter
+	_, err := s.timeline.Search(store.WithMeter(s.ctx, &cost), viewer(alice), timeline.SearchRequest{Term: "hay", Filter: limited(10)})
+	if s.ok(err); cost.Total().Reads > 2000 {
+		t.Errorf("a page takes %s", cost.Total())
+	}
+	t.Logf("a page takes %s", cost.Total())
 }
 
 // TestSearchesWhileTheIndexChanges searches while two processes index what others
