@@ -96,8 +96,9 @@ const (
 var searchedKeys = map[string]words.Kind{"content.body": words.Body, "content.name": words.Name, "content.topic": words.Topic}
 
 // Search finds events by their words, in all rooms that the user is in or was in
-// and has not forgotten, but for those that are encrypted. An event is found by what it says now, as the user sees it;
-// one that was edited is found as itself, with the edit bundled.
+// and has not forgotten, but for those that are encrypted. An event is found by what
+// it says now, as the user sees it; one that was edited is found as itself, with the
+// edit bundled.
 //
 // Results are ordered by the time of the events (origin_server_ts), or by rank: the
 // best of the latest rankedTogether, then of those before them, and so on. So pages
@@ -265,18 +266,21 @@ func (q *search) ranked(ctx context.Context, limit int) (hits []*hit, next token
 		if err != nil || !any {
 			return nil, token.Search{Ranked: true, Scope: next.Scope, Group: next.Group, Shown: next.Shown}, 0, err
 		}
-		window := rankedTogether
-		if next.Bottom != (token.Place{}) {
-			window = math.MaxInt // as it was when it began
+		begun, window := next.Bottom != (token.Place{}), rankedTogether
+		if begun {
+			window *= 2 // something may have come, from other servers, that is older
 		}
 		if hits, err = q.found.take(ctx, window); err != nil {
 			return nil, next, 0, err
 		}
-		over := len(hits) < rankedTogether && !q.found.stopped
-		if next.Bottom != (token.Place{}) {
-			over = next.Bottom == everything
-		} else if next.Bottom = q.found.below; over {
+		over := len(hits) < window && !q.found.stopped
+		switch {
+		case !over:
+			next.Bottom = q.found.below
+		case !begun:
 			next.Bottom = everything
+		default:
+			over = next.Bottom == everything
 		}
 		hits = slices.DeleteFunc(hits, func(h *hit) bool {
 			return next.Last != (token.Place{}) && h.compare(next.LastRank, next.Last) <= 0

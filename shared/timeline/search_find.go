@@ -264,7 +264,11 @@ func (f *finder) next(ctx context.Context, n int) ([]candidate, error) {
 // enough reports whether the search stops here: it has looked at enough, and knows a
 // place below which everything is that is left, other than that where it began.
 func (f *finder) enough(first *findable, runs bool) bool {
-	if f.looks < maxLooks || f.floor != (token.Place{}) || first == nil && !runs {
+	most := maxLooks
+	if f.floor != (token.Place{}) {
+		most *= 2 // it is known what there is
+	}
+	if f.looks < most || first == nil && !runs {
 		return false
 	}
 	newest := int64(0)

@@ -15,6 +15,7 @@ import (
 	"github.com/virga-im/virga/shared/rooms"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
+	"github.com/virga-im/virga/shared/timeline/token"
 	"github.com/virga-im/virga/shared/timeline/words"
 )
 
@@ -391,6 +392,20 @@ func TestALongRoomIsSearchedCheaply(t *testing.T) {
 		}
 		if s.same("what bob finds", bodies, []string{"hay for bob"}); pages < 3 || pages > 12 {
 			t.Errorf("there are %d pages", pages)
+		}
+	}
+	// Nor does a token make a page dearer that no page had.
+	for _, forged := range []token.Search{
+		{Ranked: true, Bottom: token.Place{Pos: 1}},
+		{Ranked: true, Bottom: token.Place{Pos: 1}, Last: token.Place{Time: 1}, LastRank: 1},
+		{Ranked: true, Top: token.Place{Time: 1 << 60}, Bottom: token.Place{Time: -5, Pos: 3}, Shown: 7},
+	} {
+		for _, user := range []string{alice, bob} {
+			meter()
+			_, err := s.timeline.Search(s.ctx, viewer(user), timeline.SearchRequest{Term: "hay", Filter: limited(10), From: forged.String()})
+			if s.ok(err); cost.Total().Reads > 3500 {
+				t.Errorf("with %+v a page takes %s", forged, cost.Total())
+			}
 		}
 	}
 	s.ctx = ctx
