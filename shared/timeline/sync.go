@@ -321,7 +321,8 @@ func (y *syncing) everything(ctx context.Context, n int64, again bool) (tasks []
 	for _, t := range cursors {
 		t.fresh, t.again = true, again
 		if m := t.cursor.MembershipAt(t.to); m == "leave" || m == "ban" {
-			if t.cursor.Forgotten || !again && !y.filter.Room.IncludeLeave {
+			// Who may take it for joined is told in any case.
+			if !again && (t.cursor.Forgotten || !y.filter.Room.IncludeLeave) {
 				continue
 			}
 		}

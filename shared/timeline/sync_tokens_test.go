@@ -35,8 +35,12 @@ func TestTokenOlderThanTheLogStartsRoomsAnew(t *testing.T) {
 	room, other := s.create(), s.create()
 	s.join(room, bob)
 	s.join(other, bob)
+	forgotten := s.create()
+	s.join(forgotten, bob)
 	since := s.sync(bob, "", "").NextBatch
 	s.ok(s.rooms.Leave(s.ctx, bob, other, ""))
+	s.ok(s.rooms.Leave(s.ctx, bob, forgotten, ""))
+	s.ok(s.rooms.Forget(s.ctx, bob, forgotten))
 	s.set(room, alice, "m.room.topic", "", `{"topic":"t"}`)
 	s.say(room, alice, "one", "two")
 	h, err := s.log.Head(s.ctx, bob)
@@ -48,7 +52,7 @@ func TestTokenOlderThanTheLogStartsRoomsAnew(t *testing.T) {
 		t.Fatalf("room is %+v", r)
 	}
 	s.same("timeline", s.bodies(r.Timeline.Events), []string{"two"})
-	if resp.Rooms.Leave[other] == nil {
+	if resp.Rooms.Leave[other] == nil || resp.Rooms.Leave[forgotten] == nil {
 		t.Error("the client does not learn that the user left")
 	}
 	if next := s.sync(bob, resp.NextBatch, ""); len(next.Rooms.Join) != 0 {
