@@ -293,8 +293,8 @@ func (d *device) applyRoom(m *room, membership string, r *syncRoom) error {
 			return errors.New("a timeline that begins anew has no prev_batch")
 		}
 		p := &piece{gap: r.Timeline.PrevBatch}
-		if !anew {
-			p.to = d.since
+		if !anew && !d.w.month {
+			p.to = d.since // a token that is older than the log has no place in a room
 		}
 		m.pieces = append(m.pieces, p)
 	}
