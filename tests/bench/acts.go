@@ -288,7 +288,7 @@ var acts = []act{
 	{
 		// Whatever comes in 32 messages, their words are indexed once.
 		name: "send 32 times 1 KB of words to 2 members", route: "sendMessage", untimed: true,
-		limit: limit{128, 500, 241},
+		limit: limit{128, 500, 305},
 		lane: func(s *site, n int) (func(int) (time.Duration, error), error) {
 			users, room, err := s.roomOf(2)
 			if err != nil {
