@@ -43,37 +43,41 @@ func (s *site) register() (*user, error) {
 
 // call makes a request of the client API as the user, and reads the answer.
 func (u *user) call(method, path string, body, answer any) error {
+	b, err := u.raw(method, path, body)
+	if err != nil || answer == nil {
+		return err
+	}
+	return json.Unmarshal(b, answer)
+}
+
+// raw is call without reading the answer, which takes as long as making it where it
+// is long.
+func (u *user) raw(method, path string, body any) ([]byte, error) {
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		r = bytes.NewReader(b)
 	}
 	req, err := http.NewRequest(method, u.url+"/_matrix/client"+path, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if u.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+u.Token)
 	}
 	resp, err := u.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, b)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, b)
-	}
-	if answer == nil {
-		return nil
-	}
-	return json.Unmarshal(b, answer)
+	return b, err
 }
 
 // room makes a room that everybody may join, and has the others join it.
