@@ -136,7 +136,7 @@ func (s *Service) ownChanges(ctx context.Context, room string, fan timeline.Fan,
 
 // members lists the local users who are in the room.
 func (s *Service) members(ctx context.Context, room string, head *timeline.Head) ([]string, error) {
-	rows, err := s.Timeline.Members(ctx, room, head, timeline.Local, "join")
+	rows, err := s.Timeline.LocalMembers(ctx, room, head)
 	return usersOf(rows), err
 }
 
@@ -156,7 +156,7 @@ func usersOf(members []timeline.StateRow) []string {
 // a change of regime as the room grows; worth it once rooms of hundreds, most of
 // them dormant, are common.)
 func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan, own map[string]string, head *timeline.Head) error {
-	members, err := s.Timeline.Members(ctx, room, head, timeline.Local, "join")
+	members, err := s.Timeline.LocalMembers(ctx, room, head)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (s *Service) phones(ctx context.Context, room string, fan timeline.Fan, hea
 	known, ok := s.pushed[room]
 	s.box.Unlock()
 	if !ok || now.Sub(known.at) > phonesFor {
-		members, err := s.Timeline.Members(ctx, room, head, timeline.Local, "join")
+		members, err := s.Timeline.LocalMembers(ctx, room, head)
 		if err != nil {
 			return nil, err
 		}

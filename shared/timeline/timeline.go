@@ -35,6 +35,8 @@ type Service struct {
 	places  *cache[string, place]
 	filters *cache[string, json.RawMessage]
 	written *cache[written, struct{}]
+	// crowds are the local members of large rooms.
+	crowds *cache[stateOf, []StateRow]
 	// settings decide what notifies users.
 	settings *cache[settingsVersion, *pushSettings]
 	members  *cache[answerTo, map[string]string]
@@ -66,6 +68,7 @@ func New(o Options) *Service {
 		DB: o.DB, Clock: o.Clock, Log: o.Log, Accounts: o.Accounts, ServerName: o.ServerName,
 		chunks: newCache[chunkID, []byte](4 << 20), views: newCache[string, *auth.View](2 << 20),
 		places: newCache[string, place](1 << 20), filters: newCache[string, json.RawMessage](1 << 20),
+		crowds:  newCache[stateOf, []StateRow](8 << 20),
 		written: newCache[written, struct{}](1 << 20), settings: newCache[settingsVersion, *pushSettings](8 << 20),
 		members: newCache[answerTo, map[string]string](4 << 20),
 		queues:  o.Queues, presence: o.Presence,
