@@ -152,7 +152,7 @@ func (w *view) findChildren(ctx context.Context, parents []*bundling, f format) 
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			errs[i] = w.findOf(ctx, p, f)
+			errs[i] = safely(func() error { return w.findOf(ctx, p, f) })
 		})
 	}
 	wg.Wait()

@@ -2,6 +2,8 @@ package timeline
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -22,7 +24,7 @@ func parallel[T any](ctx context.Context, list []T, do func(context.Context, T) 
 			if ctx.Err() != nil {
 				return
 			}
-			if err := do(ctx, x); err != nil {
+			if err := safely(func() error { return do(ctx, x) }); err != nil {
 				cancel(err)
 			}
 		})
@@ -50,8 +52,12 @@ func inOrder[T, R any](ctx context.Context, list []T, do func(context.Context, T
 		c := make(chan result, 1)
 		results[i%width] = c
 		wg.Go(func() {
-			value, err := do(ctx, list[i])
-			c <- result{value, err}
+			var r result
+			r.err = safely(func() (err error) {
+				r.value, err = do(ctx, list[i])
+				return err
+			})
+			c <- r
 		})
 	}
 	for i := range results {
@@ -70,4 +76,15 @@ func inOrder[T, R any](ctx context.Context, list []T, do func(context.Context, T
 		}
 	}
 	return nil
+}
+
+// safely makes a panic an error, as it is where the request began: from a goroutine
+// of its own it would end the whole process.
+func safely(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
