@@ -3,6 +3,7 @@ package timeline_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/virga-im/virga/shared/clock"
@@ -21,7 +22,7 @@ func busy(b *testing.B, rooms int) (s *server, last string) {
 		last = s.create()
 		s.ok(s.rooms.Join(s.ctx, bob, last, ""))
 		for i := range 50 {
-			s.say(last, []string{alice, bob}[i%2], fmt.Sprintf("This is message %d, and it has as many words as people write, more or less.", i))
+			s.say(last, []string{alice, bob}[i%2], fmt.Sprintf("Message %d is long: %s", i, strings.Repeat("a thousand characters ", 45)))
 		}
 	}
 	return s, last

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/virga-im/virga/events/canonicaljson"
 )
@@ -112,6 +113,7 @@ func (r *toldRooms) write(ctx context.Context, w interface {
 			return err
 		}
 		_, err := w.Write(room)
+		reuse(room)
 		return err
 	})
 	if err == nil && in != nowhere {
@@ -160,7 +162,7 @@ func (r *toldRooms) remember() {
 func (r *SyncRoom) encode() []byte {
 	rest := *r
 	rest.Timeline, rest.State, rest.StateAfter, rest.StateAfterUnstable, rest.Ephemeral, rest.AccountData = TimelineBatch{}, nil, nil, nil, nil, nil
-	b := append(make([]byte, 0, 1024), `{"timeline":{"events":`...)
+	b := append(buffer(), `{"timeline":{"events":`...)
 	b = appendList(b, r.Timeline.Events)
 	b = strconv.AppendBool(append(b, `,"limited":`...), r.Timeline.Limited)
 	if r.Timeline.PrevBatch != "" {
@@ -187,6 +189,27 @@ func (r *SyncRoom) encode() []byte {
 
 func (r *InvitedRoom) encode() []byte { return encode(r) }
 func (r *KnockedRoom) encode() []byte { return encode(r) }
+
+// buffers are those of rooms that were written: an initial sync needs one after the
+// other, and they are large.
+var buffers sync.Pool
+
+// maxBuffer is the largest buffer that is kept.
+const maxBuffer = 256 << 10
+
+func buffer() []byte {
+	if b, ok := buffers.Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, 0, 1024)
+}
+
+func reuse(b []byte) {
+	if cap(b) <= maxBuffer {
+		b = b[:0]
+		buffers.Put(&b)
+	}
+}
 
 func appendList(b []byte, list []json.RawMessage) []byte {
 	size := 2
