@@ -176,7 +176,7 @@ func (s *Service) SetPusher(ctx context.Context, c accounts.Session, p Pusher, a
 	now := clock.Millis(s.Clock.Now())
 	p.Device, p.Session, p.RawData, p.Since, p.SetAt = c.DeviceID, c.Name(), string(p.Data), h.N, now
 	id := pusherID(p.AppID, p.PushKey)
-	return s.changeOwners(ctx, id, func(o owners) ([]store.Write, error) {
+	err = s.changeOwners(ctx, id, func(o owners) ([]store.Write, error) {
 		users := []string{c.UserID}
 		ws := []store.Write{
 			store.Put(store.Users, pusherKey(c.UserID, id), store.Encode(p)),
@@ -196,6 +196,10 @@ func (s *Service) SetPusher(ctx context.Context, c accounts.Session, p Pusher, a
 		}
 		return append(ws, o.write(id, users)), nil
 	})
+	if err != nil || h.Pushers != 0 {
+		return err
+	}
+	return s.Log.Woke(ctx, c.UserID) // what happens in rooms is for the user from now on
 }
 
 // DeletePusher deletes the user's pusher of the app and pushkey, if there is one.

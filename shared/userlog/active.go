@@ -3,7 +3,6 @@ package userlog
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/virga-im/virga/shared/clock"
@@ -22,6 +21,10 @@ import (
 // reads is therefore not behind it. A fan-out that reads later finds the user
 // active and writes the entry. Both may write it: a position is told once,
 // whoever tells it.
+//
+// Whoever remembers that somebody was dormant looks at the wakes since (see
+// wakes.go): waking writes the Activity, then a wake, and then reads the HEADs, so
+// the same holds for a fan-out that reads the HEAD, and then the wakes.
 //
 // A device that is killed while it catches up leaves Waking, and the next one
 // catches up again. Fan-out goes on for an hour after Until, so that clocks
@@ -66,7 +69,7 @@ func (s *Service) CheckIn(ctx context.Context, user string, a Activity) (Activit
 		now := s.Clock.Now()
 		dormant := !now.Before(a.Until)
 		if !dormant && a.Until.Sub(now) > ActiveFor-renewEvery {
-			return a, nil
+			return a, s.woken(ctx, user, a)
 		}
 		next := Activity{Until: now.Add(ActiveFor).Truncate(time.Millisecond), Waking: a.Waking || dormant}
 		w := store.Update(store.Users, logKey(user)).Set(untilAttr, clock.Millis(next.Until))
@@ -100,7 +103,7 @@ func (s *Service) CheckIn(ctx context.Context, user string, a Activity) (Activit
 		// Between looking at the clock and the write the user may have become
 		// dormant after all.
 		next.Waking = next.Waking || !s.Clock.Now().Before(a.Until)
-		return next, nil
+		return next, s.woken(ctx, user, next)
 	}
 	return a, fmt.Errorf("keep %s active: %w", user, store.ErrConflict)
 }
@@ -156,14 +159,33 @@ func (s *Service) Behind(ctx context.Context, user string, h Head, cursors []Cur
 // Whoever has a pusher counts as active: the log is what pushers send.
 func (s *Service) Active(ctx context.Context, users []string) ([]string, error) {
 	now := s.Clock.Now()
-	active := make([]string, 0, len(users))
-	var refs []store.Ref
-	for _, user := range users {
-		if s.seen.active(user, now) {
-			active = append(active, user)
-		} else {
-			refs = append(refs, store.Ref{Table: store.Users, Key: logKey(user)})
+	active, dormant, ask, known := s.seen.sort(users, now)
+	if len(dormant) > 0 {
+		woken, up, err := s.wakesSince(ctx, known)
+		if err != nil {
+			return nil, err
 		}
+		for _, user := range dormant {
+			if !up.ok || woken[user] {
+				ask = append(ask, user)
+			}
+		}
+		known = up
+	}
+	if len(ask) == 0 {
+		return active, nil
+	}
+	if !known.ok {
+		var err error
+		if known, err = s.lastWake(ctx); err != nil {
+			return nil, err
+		}
+		s.seen.begin(known)
+	}
+	refs := make([]store.Ref, len(ask))
+	asleep := make(map[string]bool, len(ask))
+	for i, user := range ask {
+		refs[i], asleep[user] = store.Ref{Table: store.Users, Key: logKey(user)}, true
 	}
 	items, err := s.getMany(ctx, refs)
 	if err != nil {
@@ -175,10 +197,12 @@ func (s *Service) Active(ctx context.Context, users []string) ([]string, error) 
 			until = hour
 		}
 		if user := UserOfPart(it.Key.Part); now.Before(until) {
+			delete(asleep, user)
 			active = append(active, user)
 			s.seen.keep(user, until)
 		}
 	}
+	s.seen.sleep(asleep, known.n)
 	return active, nil
 }
 
@@ -200,29 +224,4 @@ func (s *Service) WithPushers(ctx context.Context, users []string) (map[string]i
 		}
 	}
 	return with, nil
-}
-
-// seen remembers who is active, which is safe: activity is prolonged and never
-// cut short. Who was dormant a moment ago may be active by now, and is not kept.
-type seen struct {
-	mu    sync.Mutex
-	until map[string]time.Time
-}
-
-// maxSeen bounds the memory to some megabytes.
-const maxSeen = 20_000
-
-func (s *seen) active(user string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return now.Before(s.until[user])
-}
-
-func (s *seen) keep(user string, until time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.until == nil || len(s.until) >= maxSeen {
-		s.until = map[string]time.Time{}
-	}
-	s.until[user] = until
 }
