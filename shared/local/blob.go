@@ -55,10 +55,10 @@ func decodeObject(key string, b []byte) (o object, err error) {
 	if len(b) == 0 || b[0] != version1 {
 		return o, fmt.Errorf("object %s: %w", key, errCorrupt)
 	}
-	d := reader{rest: string(b[1:])}
+	d := reader{rest: b[1:]}
 	o.meta = blob.Meta{Key: key, Size: d.varint(), Modified: time.UnixMilli(d.varint()).UTC()}
-	o.file = d.take()
-	o.meta.ContentType = d.rest
+	o.file = string(d.take())
+	o.meta.ContentType = string(d.rest)
 	if d.bad {
 		return o, fmt.Errorf("object %s: %w", key, errCorrupt)
 	}

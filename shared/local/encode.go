@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,26 +65,26 @@ func encode(b []byte, it store.Item) ([]byte, error) {
 // decode returns the item and its size as store.Size counts it. The item shares
 // no memory with raw.
 func decode(k store.Key, raw []byte) (store.Item, int, error) {
-	// All strings are slices of one copy.
-	d := reader{rest: string(raw)}
+	// All bytes are slices of one copy: the body of an event is nearly all of it.
+	d := reader{rest: bytes.Clone(raw)}
 	it := store.Item{Key: k}
 	seconds, expires := d.head()
 	if expires {
 		it.Expires = time.Unix(seconds, 0).UTC()
 	}
 	it.Attrs = make(store.Attrs, 8)
-	for !d.bad && d.rest != "" {
-		name := d.take()
-		if d.bad || d.rest == "" {
+	for !d.bad && len(d.rest) > 0 {
+		name := string(d.take())
+		if d.bad || len(d.rest) == 0 {
 			return store.Item{}, 0, errCorrupt
 		}
 		kind := d.rest[0]
 		d.rest = d.rest[1:]
 		switch kind {
 		case typeString:
-			it.Attrs[name] = d.take()
+			it.Attrs[name] = string(d.take())
 		case typeBytes:
-			it.Attrs[name] = []byte(d.take())
+			it.Attrs[name] = d.take()
 		case typeInt:
 			it.Attrs[name] = d.varint()
 		case typeFalse:
@@ -109,9 +110,9 @@ func expiry(raw []byte) (seconds int64, ok bool) {
 	return seconds, n > 0
 }
 
-// reader consumes a string; bad is sticky.
+// reader consumes bytes; bad is sticky.
 type reader struct {
-	rest string
+	rest []byte
 	bad  bool
 }
 
@@ -155,13 +156,13 @@ func (d *reader) varint() int64 {
 }
 
 // take consumes a length and that many bytes.
-func (d *reader) take() string {
+func (d *reader) take() []byte {
 	n := d.uvarint()
 	if d.bad || n > uint64(len(d.rest)) {
 		d.bad = true
-		return ""
+		return nil
 	}
-	s := d.rest[:n]
+	s := d.rest[:n:n]
 	d.rest = d.rest[n:]
 	return s
 }

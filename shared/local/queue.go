@@ -102,9 +102,9 @@ func decodeMessage(b []byte) (s stored, err error) {
 	if len(b) == 0 || b[0] != version1 {
 		return s, fmt.Errorf("message: %w", errCorrupt)
 	}
-	d := reader{rest: string(b[1:])}
+	d := reader{rest: b[1:]}
 	s.at, s.attempts, s.Delay = d.varint(), int(d.varint()), time.Duration(d.varint())
-	s.Group, s.Dedup, s.Body = d.take(), d.take(), d.take()
+	s.Group, s.Dedup, s.Body = string(d.take()), string(d.take()), string(d.take())
 	if d.bad {
 		return s, fmt.Errorf("message: %w", errCorrupt)
 	}

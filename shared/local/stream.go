@@ -152,10 +152,10 @@ func (s *stream) decodeChange(b []byte) (store.Change, error) {
 	if len(b) < 2 || b[0] != version1 {
 		return store.Change{}, fmt.Errorf("change record: %w", errCorrupt)
 	}
-	d := reader{rest: string(b[2:])}
+	d := reader{rest: b[2:]}
 	c := store.Change{Table: s.table, Expired: b[1] == 1}
-	c.Key.Part = d.take()
-	c.Key.Sort = d.rest
+	c.Key.Part = string(d.take())
+	c.Key.Sort = string(d.rest)
 	if d.bad {
 		return store.Change{}, fmt.Errorf("change record: %w", errCorrupt)
 	}

@@ -47,7 +47,8 @@ func Encode(row any) Attrs {
 }
 
 // Decode fills the struct that row points to from an item's attributes, as
-// Encode wrote them. Absent attributes leave the field as it is.
+// Encode wrote them. Absent attributes leave the field as it is. Fields of bytes share
+// their memory with the item: bodies of events are most of what is read.
 func Decode(it Item, row any) error {
 	v := reflect.ValueOf(row).Elem()
 	for _, f := range planOf(v.Type()) {
@@ -91,7 +92,7 @@ func assign(fv reflect.Value, attr any, isJSON bool) bool {
 		if fv.Kind() != reflect.Slice || fv.Type().Elem().Kind() != reflect.Uint8 {
 			return false
 		}
-		fv.SetBytes(append([]byte{}, a...))
+		fv.SetBytes(a)
 	default:
 		return false
 	}
