@@ -1,12 +1,12 @@
 package push
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/virga-im/virga/events/canonicaljson"
 )
 
 // Event is an event as rules look at it, prepared once for all users, who may look
@@ -43,19 +43,15 @@ const defaultNotification = 50
 
 // NewEvent prepares an event, given as JSON.
 func NewEvent(text []byte, facts Facts) (*Event, error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var top map[string]any
-	if err := dec.Decode(&top); err != nil {
-		return nil, fmt.Errorf("decode event for push rules: %w", err)
+	if !canonicaljson.IsObject(text) || !json.Valid(text) {
+		return nil, errors.New("read event for push rules: not a JSON object")
 	}
-	if top == nil {
-		return nil, errors.New("decode event for push rules: not an object")
-	}
-	top["room_id"] = facts.RoomID
 	e := &Event{properties: make(map[string]*value, 16), facts: facts}
-	e.sender, _ = top["sender"].(string)
-	e.flatten(make([]byte, 0, 128), true, top)
+	e.flatten(make([]byte, 0, 128), true, text)
+	e.properties["room_id"] = &value{kind: 's', text: facts.RoomID, folded: fold(facts.RoomID)}
+	if s := e.properties["sender"]; s != nil && s.kind == 's' {
+		e.sender = s.text
+	}
 	if b := e.properties["content.body"]; b != nil && b.kind == 's' {
 		e.body = b
 	}
@@ -92,8 +88,8 @@ func (e *Event) Sender() string { return e.sender }
 
 // flatten collects the properties under path. No rule can name what has a path
 // longer than maxPath, so nesting does not multiply.
-func (e *Event) flatten(path []byte, top bool, object map[string]any) {
-	for key, x := range object {
+func (e *Event) flatten(path []byte, top bool, object []byte) {
+	for key, x := range canonicaljson.Fields(object) {
 		p := path
 		if !top {
 			p = append(p, '.')
@@ -101,8 +97,8 @@ func (e *Event) flatten(path []byte, top bool, object map[string]any) {
 		if p = appendKey(p, key); len(p) > maxPath {
 			continue
 		}
-		if inner, ok := x.(map[string]any); ok {
-			e.flatten(p, false, inner)
+		if canonicaljson.IsObject(x) {
+			e.flatten(p, false, x)
 		} else if v, ok := valueOf(x); ok {
 			e.properties[string(p)] = &v
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+
+	"github.com/virga-im/virga/events/canonicaljson"
 )
 
 // maxPath is the longest path of a property that rules can name, in bytes, as it
@@ -30,42 +32,37 @@ func (v *value) equal(w *value) bool {
 
 // parseValue reads what an event_property_is can compare with.
 func parseValue(text json.RawMessage) (value, bool) {
-	if len(text) == 0 {
+	if !json.Valid(text) {
 		return value{}, false
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var x any
-	if err := dec.Decode(&x); err != nil {
-		return value{}, false
-	}
-	v, ok := valueOf(x)
+	v, ok := valueOf(text)
 	return v, ok && v.kind != 'l'
 }
 
-func valueOf(x any) (value, bool) {
-	switch x := x.(type) {
-	case nil:
+// valueOf reads valid JSON.
+func valueOf(x []byte) (value, bool) {
+	x = bytes.TrimSpace(x)
+	switch x[0] {
+	case 'n':
 		return value{kind: 'n'}, true
-	case bool:
-		v := value{kind: 'b'}
-		if x {
-			v.num = 1
-		}
-		return v, true
-	case string:
-		return value{kind: 's', text: x, folded: fold(x)}, true
-	case json.Number:
-		n, err := strconv.ParseInt(x.String(), 10, 64)
-		return value{kind: 'i', num: n}, err == nil && n >= -maxInt && n <= maxInt
-	case []any:
-		list := make([]value, 0, len(x))
-		for _, e := range x {
+	case 't':
+		return value{kind: 'b', num: 1}, true
+	case 'f':
+		return value{kind: 'b'}, true
+	case '"':
+		s, ok := canonicaljson.String(x)
+		return value{kind: 's', text: s, folded: fold(s)}, ok
+	case '{':
+		return value{}, false
+	case '[':
+		list := []value{}
+		for e := range canonicaljson.Elements(x) {
 			if v, ok := valueOf(e); ok && v.kind != 'l' {
 				list = append(list, v)
 			}
 		}
 		return value{kind: 'l', list: list}, true
 	}
-	return value{}, false
+	n, err := strconv.ParseInt(string(x), 10, 64)
+	return value{kind: 'i', num: n}, err == nil && n >= -maxInt && n <= maxInt
 }

@@ -79,9 +79,26 @@ func Split(text string) []Word {
 	return s.words
 }
 
-func letter(r rune) bool { return unicode.In(r, unicode.L, unicode.N, unicode.M) }
+func letter(r rune) bool {
+	if r < utf8.RuneSelf {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	}
+	return unicode.In(r, unicode.L, unicode.N, unicode.M)
+}
 
-func symbol(r rune) bool { return unicode.Is(unicode.So, r) && r != utf8.RuneError }
+// The rest is not of ASCII.
+
+func symbol(r rune) bool {
+	return r >= utf8.RuneSelf && unicode.Is(unicode.So, r) && r != utf8.RuneError
+}
+
+func mark(r rune) bool { return r >= utf8.RuneSelf && unicode.Is(unicode.M, r) }
+
+// single reports whether a character is a word of its own. The long vowel sign is
+// of no script.
+func single(r rune) bool {
+	return r >= utf8.RuneSelf && (unicode.In(r, unspaced...) || r == 'ー' || symbol(r))
+}
 
 // cut returns at most so many bytes of a text, without a part of a character.
 func cut(text string, most int) string {
@@ -116,9 +133,9 @@ func (s *splitter) piece(written string) {
 	}
 	alone := false // whether the word that began is one of one character
 	for i, r := range form {
-		switch single := unicode.In(r, unspaced...) || r == 'ー' || symbol(r); { // the long vowel is of no script
-		case unicode.Is(unicode.M, r) && begin >= 0: // belongs to what it is above or below
-		case single:
+		switch {
+		case mark(r) && begin >= 0: // belongs to what it is above or below
+		case single(r):
 			add(i)
 			begin, alone = i, true
 		case !letter(r):
