@@ -15,6 +15,7 @@ package model
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -43,13 +44,12 @@ func TestClientsKnowWhatTheServerKnows(t *testing.T) {
 		simulate(t, seed)
 		return
 	}
-	lasts, _ := strconv.Atoi(os.Getenv("VIRGA_MODEL_SECONDS"))
-	begin := time.Now()
-	first := uint64(0)
-	if lasts > 0 {
-		first = uint64(begin.Unix()) // others than the last time
+	begin, first, last, lasts := time.Now(), uint64(0), uint64(1), 10
+	if s := os.Getenv("VIRGA_MODEL_SECONDS"); s != "" {
+		lasts, _ = strconv.Atoi(s)
+		first, last = uint64(begin.Unix()), math.MaxUint64 // others than the last time
 	}
-	for seed := first; seed < first+2 || time.Since(begin) < time.Duration(lasts)*time.Second; seed++ {
+	for seed := first; seed <= last && (seed == first || time.Since(begin) < time.Duration(lasts)*time.Second); seed++ {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed) }) {
 			return
 		}
