@@ -139,18 +139,27 @@ var acts = []act{
 	{"wait", 6, func(d *device) (bool, error) { return d.sync(2*time.Second, false) }},
 }
 
+// moves are the acts by which people come and go.
+var moves = []string{"join", "leave", "invite", "kick", "ban", "unban"}
+
 func pick[T any](d *device, list ...T) T { return list[d.r.IntN(len(list))] }
 
 // live does acts and looks what is new in between.
 func (d *device) live(n int) error {
+	weight := func(a act) int {
+		if d.w.plan.churn && slices.Contains(moves, a.name) {
+			return 4 * a.weight
+		}
+		return a.weight
+	}
 	total := 0
 	for _, a := range acts {
-		total += a.weight
+		total += weight(a)
 	}
 	for range n {
 		i := d.r.IntN(total)
 		for _, a := range acts {
-			if i -= a.weight; i >= 0 {
+			if i -= weight(a); i >= 0 {
 				continue
 			}
 			done, err := a.do(d)
@@ -409,7 +418,7 @@ func (d *device) markers() (bool, error) {
 
 // create makes a room, unless there are many.
 func (d *device) create() (bool, error) {
-	if len(d.w.known.all()) >= 9 {
+	if len(d.w.known.all()) >= 9 || d.w.plan.churn {
 		return false, nil
 	}
 	return d.createRoom(map[string]any{"preset": pick(d, "public_chat", "private_chat"), "invite": []string{pick(d, people...)}})

@@ -49,6 +49,10 @@ type room struct {
 	// overlaps says that the device was told again what it knew, with a limited
 	// timeline: the server knew no better.
 	overlaps bool
+	// stale says that the user was asked in, or asked, since the state was told: a
+	// whole stay may have been in between, and is not told of if the user is out
+	// again.
+	stale bool
 	// vague says that the device cannot know the whole timeline: the room was
 	// forgotten while it was looking.
 	vague bool
@@ -251,6 +255,7 @@ func (d *device) apply(a *syncAnswer) error {
 
 // outside takes over an invite or a knock.
 func (d *device) outside(id, membership string, state events) error {
+	d.room(id).stale = true
 	if d.room(id).membership = membership; !slices.ContainsFunc(state.Events, func(e event) bool {
 		return e.Type == "m.room.member" && e.StateKey != nil && *e.StateKey == d.user && membershipOf(e) == membership
 	}) {
@@ -268,7 +273,9 @@ func membershipOf(e event) string {
 func (d *device) applyRoom(m *room, membership string, r *syncRoom) error {
 	// Whoever was out of a room begins its timeline anew.
 	anew := m.membership != "join" && (membership == "join" || len(r.Timeline.Events) > 0 || r.Timeline.PrevBatch != "")
-	m.membership = membership
+	if m.membership = membership; membership == "join" {
+		m.stale = false
+	}
 	state := r.State.Events
 	switch {
 	case d.after && r.StateAfter != nil:

@@ -159,6 +159,9 @@ func (w *world) meet() (devices []*device) {
 		{"private_chat", "knock", "shared", "11"},
 		{"public_chat", "public", "shared", "12"},
 	} {
+		if w.plan.churn && uint64(i/2) != w.seed%3 {
+			continue
+		}
 		d := devices[2*(i%3)]
 		levels := map[string]any{"@u0:test": 100, "@u1:test": 100, "@u2:test": 100, "@u3:test": 50}
 		if c.version == "12" {

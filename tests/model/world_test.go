@@ -64,7 +64,8 @@ type plan struct {
 	throttle, conflict float64 // of all calls
 	killEvery          int64   // writes between two kills, on average; 0 is none
 	lose, lag, shuffle bool
-	pullAbove          int // 0 is as the server has it
+	pullAbove          int  // 0 is as the server has it
+	churn              bool // people come and go all the time, in few rooms
 }
 
 func planOf(seed uint64) plan {
@@ -78,6 +79,7 @@ func planOf(seed uint64) plan {
 	if seed%3 == 2 {
 		p.pullAbove = 4 // then rooms are pulled
 	}
+	p.churn = seed%7 == 5
 	return p
 }
 
