@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/virga-im/virga/shared/rooms"
@@ -310,4 +311,19 @@ func TestStoredFiltersAreLimited(t *testing.T) {
 		s.refused(define(1000), "M_FORBIDDEN")
 	}
 	s.ok(define(999)) // it is there already
+}
+
+// Whoever comes and goes often sees each departure, also those of long ago.
+func TestAllOwnDeparturesAreVisible(t *testing.T) {
+	s := open(t)
+	room := s.create(visibility("joined"))
+	var want []string
+	for range 12 {
+		s.join(room, bob)
+		s.ok(s.rooms.Leave(s.ctx, bob, room, ""))
+		s.say(room, alice, "unseen")
+		want = append(want, "@bob:test join", "@bob:test leave")
+	}
+	got := slices.DeleteFunc(s.bodies(s.all(bob, room, 7)), func(e string) bool { return !strings.HasPrefix(e, bob) && e != "unseen" })
+	s.same("history", got, want)
 }

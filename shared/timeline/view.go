@@ -129,11 +129,21 @@ func (w *view) sees(ctx context.Context, r *EventRow) (bool, error) {
 	}
 	// The user's own membership events are also judged by the membership before.
 	for i, t := range w.cursor.Transitions {
-		if t.EventID == r.ID {
-			return i > 0 && w.allows(r, w.cursor.Transitions[i-1].Membership), nil
+		if t.EventID == r.ID && i > 0 {
+			return w.allows(r, w.cursor.Transitions[i-1].Membership), nil
 		}
 	}
-	return false, nil
+	if len(w.cursor.Transitions) < userlog.MaxTransitions || r.Prev == "" {
+		return false, nil
+	}
+	if e, err := r.Event(); err != nil || !e.Is(typeMember, w.User) {
+		return false, err
+	}
+	before, err := w.s.ViewsByID(ctx, []string{r.Prev})
+	if err != nil || before[r.Prev] == nil {
+		return false, err
+	}
+	return w.allows(r, before[r.Prev].Content.Membership), nil
 }
 
 func (w *view) allows(r *EventRow, membership string) bool {
