@@ -32,9 +32,6 @@ var people = []string{
 	"@u6:test", "@u7:test", "@u8:test", "@u9:test", "@u10:test", "@u11:test",
 }
 
-// actsEach is how much each device does in a phase.
-const actsEach = 25
-
 func TestClientsKnowWhatTheServerKnows(t *testing.T) {
 	if s := os.Getenv("VIRGA_MODEL_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
@@ -80,7 +77,7 @@ func simulate(t *testing.T, seed uint64) {
 		var wg sync.WaitGroup
 		errs := make([]error, len(devices))
 		for i, d := range devices {
-			wg.Go(func() { errs[i] = d.live(actsEach) })
+			wg.Go(func() { errs[i] = d.live(w.plan.acts) })
 		}
 		wg.Wait()
 		close(stop)

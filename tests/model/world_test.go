@@ -66,6 +66,7 @@ type plan struct {
 	lose, lag, shuffle bool
 	pullAbove          int  // 0 is as the server has it
 	churn              bool // people come and go all the time, in few rooms
+	acts               int  // what each device does in a phase
 }
 
 func planOf(seed uint64) plan {
@@ -79,7 +80,10 @@ func planOf(seed uint64) plan {
 	if seed%3 == 2 {
 		p.pullAbove = 4 // then rooms are pulled
 	}
-	p.churn = seed%7 == 5
+	p.acts = 25
+	if p.churn = seed%7 == 5; p.churn {
+		p.acts = 70 // a cursor does not keep as many memberships as there are then
+	}
 	return p
 }
 
