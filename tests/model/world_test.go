@@ -268,16 +268,20 @@ func (a answer) code() string {
 }
 
 // once makes a request to the process, and reports false if the client has to
-// repeat it.
-func (w *world) once(process int, token, method, path string, body []byte) (answer, bool) {
+// repeat it: the server failed, or broke off in the middle of its answer.
+func (w *world) once(process int, token, method, path string, body []byte) (a answer, answered bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			panic(p)
+		}
+	}()
 	req := httptest.NewRequestWithContext(context.Background(), method, path, bytes.NewReader(body))
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	rec := httptest.NewRecorder()
 	w.life.homes[process].ServeHTTP(rec, req)
-	a := answer{rec.Code, rec.Body.Bytes()}
-	return a, a.status < 500
+	return answer{rec.Code, rec.Body.Bytes()}, rec.Code < 500
 }
