@@ -87,11 +87,9 @@ func (s *Service) Join(ctx context.Context, user, room, reason string) error {
 		if err != nil || was == "join" {
 			return err
 		}
-		d := Draft{Type: typeMember, Sender: user, StateKey: &user, Content: content}
-		if was != "invite" {
-			if d.Content, err = b.authoriseRestricted(ctx, user, content); err != nil {
-				return err
-			}
+		d := Draft{Type: typeMember, Sender: user, StateKey: &user}
+		if d.Content, err = b.authoriseJoin(ctx, user, content); err != nil {
+			return err
 		}
 		return b.add(ctx, d)
 	})

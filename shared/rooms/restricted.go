@@ -14,6 +14,33 @@ var (
 	joinRulesKey = auth.Key{Type: "m.room.join_rules"}
 )
 
+// keyAuthorised names, in the content of a join, the member who vouches for it. The
+// server of that member signs the event; for a local member that is this server,
+// which therefore writes the key itself and takes it from nobody.
+const keyAuthorised = "join_authorised_via_users_server"
+
+// unauthorised is the content of a membership event without keyAuthorised. Clients
+// send it back when they change a name that the membership shows, and others could
+// claim it to join a room that is not open to them.
+func unauthorised(content json.RawMessage) json.RawMessage {
+	var c map[string]json.RawMessage
+	if json.Unmarshal(content, &c) != nil || c[keyAuthorised] == nil {
+		return content
+	}
+	delete(c, keyAuthorised)
+	return raw(c)
+}
+
+// authoriseJoin is authoriseRestricted for users who are not in the room, nor
+// invited.
+func (b *batch) authoriseJoin(ctx context.Context, user string, content json.RawMessage) (json.RawMessage, error) {
+	was, err := b.memberOf(ctx, user)
+	if err != nil || was == "join" || was == "invite" {
+		return content, err
+	}
+	return b.authoriseRestricted(ctx, user, content)
+}
+
 // authoriseRestricted adds join_authorised_via_users_server to the content of a
 // join, if the room is restricted, the user is in one of the rooms it allows, and
 // a local member may invite. Otherwise the content stays as it is, and the
@@ -47,7 +74,7 @@ func (b *batch) authoriseRestricted(ctx context.Context, user string, content js
 		if err := json.Unmarshal(content, &c); err != nil {
 			return nil, err
 		}
-		c["join_authorised_via_users_server"] = raw(m.StateKey)
+		c[keyAuthorised] = raw(m.StateKey)
 		return raw(c), nil
 	}
 	return content, nil

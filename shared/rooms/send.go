@@ -33,10 +33,19 @@ func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, err
 			return Sent{}, err
 		}
 	}
+	if d.Type == typeMember {
+		d.Content = unauthorised(d.Content)
+	}
 	var same *Sent
 	sent, err := s.append(ctx, room, d.Sender, func(ctx context.Context, b *batch) (err error) {
 		if same, err = b.said(ctx, d); err != nil {
 			return err
+		}
+		d := d
+		if d.Type == typeMember && *d.StateKey == d.Sender && membershipOf(d.Content) == "join" {
+			if d.Content, err = b.authoriseJoin(ctx, d.Sender, d.Content); err != nil {
+				return err
+			}
 		}
 		if err := b.add(ctx, d); err != nil {
 			return err // also for what the sender might not say again
