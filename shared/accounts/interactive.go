@@ -237,7 +237,9 @@ func (s *Service) tryStage(ctx context.Context, flows [][]string, p *proof, auth
 			return nil, err
 		}
 		if p.UserID != "" && user != p.UserID {
-			return mxerr.Forbidden("This has to be confirmed with the password of %s.", p.UserID), nil
+			// Not a slip to try again, but another's token: clients and test suites
+			// know this as 403.
+			return nil, mxerr.Forbidden("This has to be confirmed with the password of %s.", p.UserID)
 		}
 		if _, err := s.checkLogin(ctx, user, auth.Password); err != nil {
 			if e := mxerr.As(err); e != nil && e.Status == http.StatusForbidden {
@@ -298,8 +300,8 @@ func (s *Service) challenge(ctx context.Context, op Operation, p *proof, failed 
 		e.Code, e.Message = failed.Code, failed.Message
 	}
 	e = e.With("flows", flows).With("params", struct{}{}).With("session", p.id)
-	if len(p.Completed) > 0 {
-		e = e.With("completed", p.Completed)
+	if failed != nil || len(p.Completed) > 0 {
+		e = e.With("completed", append([]string{}, p.Completed...)) // a list, also if empty
 	}
 	return e
 }
