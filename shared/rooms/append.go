@@ -291,6 +291,9 @@ func (s *Service) Send(ctx context.Context, room string, d Draft) (Sent, error) 
 	if d.Type == "" {
 		return Sent{}, mxerr.InvalidParam("An event needs a type.")
 	}
+	if err := checkTombstone(room, d); err != nil {
+		return Sent{}, err
+	}
 	if d.StateKey != nil {
 		sent, err := s.append(ctx, room, d.Sender, func(ctx context.Context, b *batch) error { return b.add(ctx, d) })
 		if err != nil {

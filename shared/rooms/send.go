@@ -19,7 +19,7 @@ import (
 // SetState sends a state event. One that would say again what its sender said is
 // the event that is there already, so that a repeated request changes nothing. An
 // alias that m.room.canonical_alias names for the first time must exist and point
-// to the room, and whoever is invited must be reachable.
+// to the room, whoever is invited must be reachable, and no room replaces itself.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
 func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, error) {
@@ -27,6 +27,9 @@ func (s *Service) SetState(ctx context.Context, room string, d Draft) (Sent, err
 		if err := s.checkAliases(ctx, room, d); err != nil {
 			return Sent{}, err
 		}
+	}
+	if err := checkTombstone(room, d); err != nil {
+		return Sent{}, err
 	}
 	if d.Type == typeMember && membershipOf(d.Content) == "invite" {
 		if err := s.checkInvitee(ctx, d.Sender, *d.StateKey); err != nil {
@@ -126,6 +129,18 @@ func (s *Service) checkAliases(ctx context.Context, room string, d Draft) error 
 		if err != nil || found.Room != room {
 			return mxerr.New(http.StatusBadRequest, "M_BAD_ALIAS", "The alias %s does not point to this room.", a)
 		}
+	}
+	return nil
+}
+
+// checkTombstone refuses to replace a room by itself: clients would follow it in a
+// circle.
+func checkTombstone(room string, d Draft) error {
+	var c struct {
+		To string `json:"replacement_room"`
+	}
+	if d.Type == typeTombstone && json.Unmarshal(d.Content, &c) == nil && c.To == room {
+		return mxerr.InvalidParam("A room cannot be replaced by itself.")
 	}
 	return nil
 }
