@@ -173,6 +173,11 @@ func (s *Service) Redact(ctx context.Context, room, target, reason string, sende
 			return mxerr.Forbidden("You are not in the room %s.", room)
 		}
 		if rows[target] == nil {
+			if elsewhere, err := s.Timeline.Index(ctx, []string{target}); err != nil {
+				return err
+			} else if row := elsewhere[target]; row != nil && row.Room != room {
+				return mxerr.InvalidParam("The event %s is in another room.", target)
+			}
 			return mxerr.NotFound("There is no event %s in the room.", target)
 		}
 		e, err := rows[target].Event()
