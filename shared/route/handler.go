@@ -64,7 +64,8 @@ type Select[S any] func(*home.Server) *S
 // (`query:"dir"`) and the JSON body (`json:"…"`), or the whole body into one
 // json.RawMessage (`body:"json"`, which must then be a JSON object). With
 // `required:"true"` an absent value is M_MISSING_PARAM. A field of type
-// http.Header tagged `header:"*"` gets the headers. Resp is encoded as JSON; it
+// http.Header tagged `header:"*"` gets the headers. Req may be Weighed. Resp is
+// encoded as JSON; it
 // may have a method Status() int, and a method Headers(http.Header), or a method
 // WriteJSON(context.Context, io.Writer) error that writes it piece by piece.
 func Handle[S, Req, Resp any](sel Select[S], fn func(context.Context, *S, Caller, *Req) (*Resp, error)) Handler {
@@ -83,6 +84,9 @@ func (h *handle[S, Req, Resp]) Schema() (reflect.Type, reflect.Type) {
 func (h *handle[S, Req, Resp]) serve(ctx context.Context, rt *Runtime, _ *Route, c Caller, w http.ResponseWriter, r *http.Request) error {
 	req := new(Req)
 	if err := decode(r, req); err != nil {
+		return err
+	}
+	if err := rt.weigh(req, c); err != nil {
 		return err
 	}
 	resp, err := h.fn(ctx, h.sel(rt.Server), c, req)

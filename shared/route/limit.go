@@ -51,6 +51,23 @@ func (ls *Limits) rate(l Limit) config.Rate {
 
 func (l Limit) perAddress() bool { return l >= LimitAddress }
 
+// Weighed is a request that counts against a limit of users, besides the limit of
+// its route, for what it asks for.
+type Weighed interface {
+	// Weighs returns the limit and how many times it counts.
+	Weighs() (l Limit, times int)
+}
+
+// weigh counts a request that is Weighed.
+func (rt *Runtime) weigh(req any, c Caller) error {
+	w, ok := req.(Weighed)
+	if !ok || rt.Limits == nil {
+		return nil
+	}
+	l, n := w.Weighs()
+	return rt.Limits.take(l, c.UserID, n, rt.Clock.Now())
+}
+
 // maxPolls is how many requests of a user may wait at once, one for each device
 // and some to spare. All of them are answered anew when something happens.
 const maxPolls = 100
@@ -76,8 +93,10 @@ type bucket struct {
 	at     time.Time
 }
 
-func (ls *Limits) take(l Limit, who string, now time.Time) error {
-	if l == NoLimit {
+// take counts n requests at once. They pass if one would; whoever asks for more than
+// there is at once waits longer for the next.
+func (ls *Limits) take(l Limit, who string, n int, now time.Time) error {
+	if l == NoLimit || n == 0 {
 		return nil
 	}
 	r := ls.rate(l)
@@ -107,7 +126,7 @@ func (ls *Limits) take(l Limit, who string, now time.Time) error {
 	if b.tokens < 1 {
 		return mxerr.LimitExceeded(time.Duration((1 - b.tokens) / r.PerSecond * float64(time.Second)))
 	}
-	b.tokens--
+	b.tokens -= float64(n)
 	return nil
 }
 

@@ -157,22 +157,29 @@ func TestLimitsRefillAndForget(t *testing.T) {
 	now := time.Unix(0, 0)
 	r := ls.Rates.Login
 	for range int(r.Burst) {
-		if err := ls.take(LimitLogin, "1.2.3.4", now); err != nil {
+		if err := ls.take(LimitLogin, "1.2.3.4", 1, now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := ls.take(LimitLogin, "1.2.3.4", now); !mxerr.Is(err, "M_LIMIT_EXCEEDED") {
+	if err := ls.take(LimitLogin, "1.2.3.4", 1, now); !mxerr.Is(err, "M_LIMIT_EXCEEDED") {
 		t.Errorf("beyond the burst: %v", err)
 	}
-	if err := ls.take(LimitLogin, "5.6.7.8", now); err != nil {
+	if err := ls.take(LimitLogin, "5.6.7.8", 1, now); err != nil {
 		t.Errorf("another address: %v", err)
 	}
 	now = now.Add(time.Duration(float64(time.Second) / r.PerSecond))
-	if err := ls.take(LimitLogin, "1.2.3.4", now); err != nil {
+	if err := ls.take(LimitLogin, "1.2.3.4", 1, now); err != nil {
 		t.Errorf("after the refill: %v", err)
 	}
+	if err := ls.take(LimitJoin, "@alice:test", 3*int(ls.Rates.Join.Burst), now); err != nil {
+		t.Errorf("many at once: %v", err)
+	}
+	now = now.Add(time.Duration(ls.Rates.Join.Burst / ls.Rates.Join.PerSecond * float64(time.Second)))
+	if err := ls.take(LimitJoin, "@alice:test", 1, now); !mxerr.Is(err, "M_LIMIT_EXCEEDED") {
+		t.Errorf("after many at once: %v", err)
+	}
 	now = now.Add(time.Hour)
-	if err := ls.take(LimitMessage, "@alice:test", now); err != nil || len(ls.buckets) != 1 {
+	if err := ls.take(LimitMessage, "@alice:test", 1, now); err != nil || len(ls.buckets) != 1 {
 		t.Errorf("%v; %d buckets are kept", err, len(ls.buckets))
 	}
 }

@@ -195,7 +195,7 @@ func (rt *Runtime) serve(r *Route, rw http.ResponseWriter, req *http.Request) {
 
 func (rt *Runtime) answer(ctx context.Context, r *Route, c *Caller, w http.ResponseWriter, req *http.Request) error {
 	if rt.Limits != nil && r.Limit.perAddress() {
-		if err := rt.Limits.take(r.Limit, c.Network(), rt.Clock.Now()); err != nil {
+		if err := rt.Limits.take(r.Limit, c.Network(), 1, rt.Clock.Now()); err != nil {
 			return err
 		}
 	}
@@ -227,7 +227,7 @@ func (rt *Runtime) answer(ctx context.Context, r *Route, c *Caller, w http.Respo
 		}
 	}
 	if rt.Limits != nil && !r.Limit.perAddress() {
-		if err := rt.Limits.take(r.Limit, c.UserID, rt.Clock.Now()); err != nil {
+		if err := rt.Limits.take(r.Limit, c.UserID, 1, rt.Clock.Now()); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ var createRoom = route.Route{
 	Name:    "createRoom",
 	Pattern: "POST /_matrix/client/v3/createRoom",
 	Also:    route.R0,
-	Limit:   route.LimitJoin,
+	Limit:   route.LimitRequest,
 	Uses:    rooms.Creates,
 	Handler: route.Handle(home.Rooms, serveCreateRoom),
 }
@@ -36,6 +36,9 @@ type createRoomRequest struct {
 	IsDirect     bool                       `json:"is_direct"`
 	PowerLevels  map[string]json.RawMessage `json:"power_level_content_override"`
 }
+
+// Weighs counts the room and every invite: a room is no way to invite faster.
+func (r *createRoomRequest) Weighs() (route.Limit, int) { return route.LimitJoin, 1 + len(r.Invite) }
 
 // maxInitial is how many events of a room a client may ask for at once. A request
 // of 1 MiB could ask for twenty thousand, which take longer than a function has.

@@ -34,6 +34,22 @@ type setRoomStateWithKeyRequest struct {
 	Content  json.RawMessage `body:"json"`
 }
 
+// Weighs counts joins, knocks and invites as the endpoints do that are there for
+// them.
+func (r *setRoomStateWithKeyRequest) Weighs() (route.Limit, int) {
+	if r.Type == "m.room.member" {
+		var c struct {
+			Membership string `json:"membership"`
+		}
+		_ = json.Unmarshal(r.Content, &c) // what cannot be read is refused later
+		switch c.Membership {
+		case "join", "knock", "invite":
+			return route.LimitJoin, 1
+		}
+	}
+	return route.NoLimit, 0
+}
+
 func serveSetRoomStateWithKey(ctx context.Context, s *rooms.Service, c route.Caller, req *setRoomStateWithKeyRequest) (*sentResponse, error) {
 	defer s.Timeline.Acted(ctx, c.UserID, c.DeviceID)
 	sent, err := s.SetState(ctx, req.RoomID, rooms.Draft{Type: req.Type, Sender: c.UserID, StateKey: &req.StateKey, Content: req.Content})
