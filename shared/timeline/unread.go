@@ -362,7 +362,7 @@ func (s *Service) Read(ctx context.Context, user, room, thread string, p Pos) (c
 			anew = sum.Total().Notify > 0
 		default:
 			t := sum.Of(thread)
-			anew = t.Last > p || t.Notify == 0 && sum.Rest.Notify > 0
+			anew = t.Last > p || sum.Rest.Notify > 0 // the rest may have some of the thread
 			if t.Last <= p {
 				sum.Drop(thread)
 			}

@@ -48,3 +48,42 @@ func TestARedactedAnswerHasBeenGiven(t *testing.T) {
 		t.Errorf("%d are unread, not 1", n)
 	}
 }
+
+// reply says something in the thread of an event.
+func (s *server) reply(room, user, root string) string {
+	s.t.Helper()
+	sent, err := s.relate(room, user, "m.thread", root, "")
+	s.ok(err)
+	s.deliver(room)
+	return sent.ID
+}
+
+// receipt is how far a user has read a thread, or "" for the room.
+func (s *server) receipt(user, room, thread, event string) {
+	s.t.Helper()
+	s.ok(s.rooms.SetReceipts(s.ctx, user, room, []rooms.Receipt{{Type: rooms.Read, EventID: event, Thread: thread}}))
+}
+
+// Of many threads the counts of some are kept together.
+func TestAThreadIsReadAsAWholeAmongManyThreads(t *testing.T) {
+	const threads = 25
+	s := open(t)
+	s.rooms.Queues = new(putOff)
+	room := s.create()
+	s.join(room, bob)
+	s.sync(alice, "", "")
+	var roots []string
+	for range threads {
+		roots = append(roots, s.say(room, alice, "a root"))
+	}
+	for _, root := range roots {
+		s.reply(room, bob, root)
+	}
+	for i := range 3 {
+		again := s.reply(room, bob, roots[i])
+		s.receipt(alice, room, roots[i], again)
+		if n, want := s.unread(alice, room), threads-1-i; n != want {
+			t.Errorf("after %d threads are read, %d are unread, not %d", i+1, n, want)
+		}
+	}
+}
