@@ -110,7 +110,7 @@ func (u *Unread) Count(ctx context.Context, user string, version int64, c userlo
 	}
 	from, sum := c.To, c.Unread
 	if begin := stayed(c, to); begin > from {
-		from, sum = begin, userlog.Unread{}
+		from, sum = begin, userlog.Unread{Ahead: sum.Ahead}
 	}
 	rows, err := u.between(ctx, from, to)
 	if err != nil {
@@ -259,6 +259,7 @@ func (u *Unread) recount(ctx context.Context, user string, version int64, c user
 	if err != nil {
 		return sum, err
 	}
+	sum.Ahead = c.Unread.Ahead // of threads of which nothing counts yet
 	if read[""] > to {
 		sum.SetAhead(nil, read[""])
 	}

@@ -87,3 +87,23 @@ func TestAThreadIsReadAsAWholeAmongManyThreads(t *testing.T) {
 		}
 	}
 }
+
+// A receipt may come before the log tells of what it covers, and others meanwhile.
+func TestAReceiptAheadOutlivesAnotherThreadsReceipt(t *testing.T) {
+	s := open(t)
+	s.rooms.Queues = new(putOff)
+	room := s.create()
+	s.join(room, bob)
+	s.sync(alice, "", "")
+	first, second := s.say(room, alice, "one"), s.say(room, alice, "two")
+	read := s.reply(room, bob, second)
+	s.reply(room, bob, second)
+	sent, err := s.relate(room, bob, "m.thread", first, "") // not told yet
+	s.ok(err)
+	s.receipt(alice, room, first, sent.ID)
+	s.receipt(alice, room, second, read)
+	s.deliver(room)
+	if n := s.unread(alice, room); n != 1 {
+		t.Errorf("%d are unread, not 1", n)
+	}
+}
