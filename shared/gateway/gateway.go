@@ -180,7 +180,7 @@ func (r *run) some(ctx context.Context, t *target, sent *push.Sent, badge bool) 
 		if err := r.keep(ctx, t, sent); err != nil {
 			return false, err
 		}
-		if gone, err := r.s.post(ctx, t, t.message(n, unread)); gone || err != nil {
+		if gone, err := r.s.post(ctx, t, t.message(r.user, n, unread)); gone || err != nil {
 			return gone, err
 		}
 		if sent.N, badge = n.entry, false; i+1 < len(list) && list[i+1].entry == n.entry {

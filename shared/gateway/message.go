@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/virga-im/virga/events/canonicaljson"
 	"github.com/virga-im/virga/shared/push"
 )
 
@@ -20,23 +21,27 @@ type message struct {
 }
 
 type about struct {
-	EventID    string          `json:"event_id,omitempty"`
-	RoomID     string          `json:"room_id,omitempty"`
-	Type       string          `json:"type,omitempty"`
-	Sender     string          `json:"sender,omitempty"`
-	SenderName string          `json:"sender_display_name,omitempty"`
-	RoomName   string          `json:"room_name,omitempty"`
-	RoomAlias  string          `json:"room_alias,omitempty"`
-	IsTarget   bool            `json:"user_is_target,omitempty"`
+	EventID    string `json:"event_id,omitempty"`
+	RoomID     string `json:"room_id,omitempty"`
+	Type       string `json:"type,omitempty"`
+	Sender     string `json:"sender,omitempty"`
+	SenderName string `json:"sender_display_name,omitempty"`
+	RoomName   string `json:"room_name,omitempty"`
+	RoomAlias  string `json:"room_alias,omitempty"`
+	IsTarget   bool   `json:"user_is_target,omitempty"`
+	// Membership is not of the specification: Sygnal needs it to say that the user
+	// was invited.
+	Membership string          `json:"membership,omitempty"`
 	Prio       string          `json:"prio,omitempty"`
 	Content    json.RawMessage `json:"content,omitempty"`
 	Counts     counts          `json:"counts"`
 	Devices    []device        `json:"devices"`
 }
 
-// counts leaves out what is zero.
+// counts leaves out what is zero, unless that is what the message is about: for
+// Sygnal a number that is not there is one that stays.
 type counts struct {
-	Unread int `json:"unread,omitempty"`
+	Unread *int `json:"unread,omitempty"`
 }
 
 type device struct {
@@ -77,8 +82,8 @@ func targetOf(p push.Pusher) (*target, bool) {
 	return t, true
 }
 
-// message is about an event.
-func (t *target) message(n notification, unread int) message {
+// message tells a user of an event.
+func (t *target) message(user string, n notification, unread int) message {
 	tweaks := map[string]any{}
 	for _, a := range n.Outcome.Actions {
 		if name, value, ok := push.TweakOf(a); ok {
@@ -86,8 +91,8 @@ func (t *target) message(n notification, unread int) message {
 		}
 	}
 	a := about{EventID: n.Event.ID, RoomID: n.room.id, Prio: "low", Devices: []device{t.device}}
-	if !t.noBadge {
-		a.Counts.Unread = unread
+	if !t.noBadge && unread > 0 {
+		a.Counts.Unread = &unread
 	}
 	// What makes a noise, or may do so once it is decrypted, does not wait.
 	if n.Event.Type == "m.room.encrypted" || tweaks["sound"] != nil || n.Outcome.Highlight {
@@ -99,12 +104,16 @@ func (t *target) message(n notification, unread int) message {
 	a.Devices[0].Tweaks = tweaks
 	a.Type, a.Sender, a.SenderName = n.Event.Type, n.Event.Sender, n.room.senders[n.Event.Sender]
 	a.RoomName, a.RoomAlias, a.Content = n.room.name, n.room.alias, n.Event.Content
+	if n.Event.Is("m.room.member", user) {
+		a.IsTarget = true
+		a.Membership, _ = canonicaljson.String(canonicaljson.Get(n.Event.Content, "membership"))
+	}
 	return message{a}
 }
 
 // counts is about how much is unread, and no event.
 func (t *target) counts(unread int) message {
-	return message{about{Counts: counts{unread}, Devices: []device{t.device}}}
+	return message{about{Counts: counts{&unread}, Devices: []device{t.device}}}
 }
 
 // maxAnswer bounds what is read of a gateway's answer, in bytes.
