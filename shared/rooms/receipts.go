@@ -71,14 +71,11 @@ func (s *Service) SetReceipts(ctx context.Context, user, room string, list []Rec
 		if r.Thread == "" {
 			continue
 		}
-		if r.Thread == r.EventID {
-			continue // the root begins its thread
-		}
-		thread, err := s.Timeline.ThreadOf(ctx, room, rows[r.EventID])
+		shown, err := s.Timeline.ThreadShows(ctx, room, r.Thread, rows[r.EventID])
 		if err != nil {
 			return err
 		}
-		if thread != r.Thread {
+		if !shown {
 			return mxerr.InvalidParam("The event %s is not in the thread %s.", r.EventID, r.Thread)
 		}
 	}
