@@ -71,10 +71,9 @@ func program(handler string, logs io.Writer) (aws.Invocation, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &route.Runtime{
-		Server: server, Waiter: wakes, Clock: now, MaxHold: maxHold,
-		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: lambdaWords})),
-	}
+	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: lambdaWords}))
+	slog.SetDefault(log) // for what the domains tell
+	rt := &route.Runtime{Server: server, Waiter: wakes, Clock: now, MaxHold: maxHold, Log: log}
 	if cfg.RateLimits {
 		rt.Limits = &route.Limits{Rates: cfg.Rates}
 	}

@@ -49,6 +49,7 @@ const longest = process.MaxHold + time.Minute
 // run serves until SIGTERM or SIGINT.
 func run(cfg *config.Config) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	slog.SetDefault(log) // for what the domains tell
 	if p := cfg.Pending(); len(p) > 0 {
 		log.Warn("flags without effect in this version", "flags", p)
 	}
