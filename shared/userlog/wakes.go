@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,12 +13,14 @@ import (
 // Rows of the users table, under the partition WAKES, so that a process which has
 // found a user dormant need not ask again at each message:
 //
-//   - END {n}: how many wakes there were.
-//   - W#n {u}: that the user woke, or got a pusher; kept for wakesKept. Written in one
-//     transaction with END, so that they have no gaps. If one were lost, a process
-//     could take the user for dormant until its memory is full, and the user would
-//     miss messages until dormant and awake again; nothing rolls them back but a
-//     restore, after which processes are new.
+//   - END {n}: how many wakes there were. A wake takes the next number.
+//   - W#n {u}: the user who woke, or got a pusher; kept for wakesKept. It is written
+//     after its number was taken, so one that is missing may be anybody's, and
+//     whoever misses it forgets who slept.
+//
+// Nobody waits for anybody else: many wake at the same time in the morning. If END
+// were lost or rolled back while processes run, they could take users for dormant
+// who are not; after a restore, processes are new.
 const (
 	wakesPart = "WAKES"
 	wakesEnd  = "END"
@@ -44,77 +44,72 @@ func (s *Service) woken(ctx context.Context, user string, a Activity) error {
 // Woke tells all processes that a user is not dormant any more. To repeat it does no
 // harm.
 func (s *Service) Woke(ctx context.Context, user string) error {
+	var n int64
+	err := s.insist(ctx, func() error {
+		it, err := s.DB.Write(ctx, store.Update(store.Users, store.Key{Part: wakesPart, Sort: wakesEnd}).Add("n", 1))
+		n = it.Int("n")
+		return err
+	})
+	if err == nil {
+		w := store.Put(store.Users, wakeKeyOf(n), store.Attrs{"u": user}).Until(s.Clock.Now().Add(wakesKept))
+		err = s.insist(ctx, func() error { _, err := s.DB.Write(ctx, w); return err })
+	}
+	if err != nil {
+		return fmt.Errorf("wake %s: %w", user, err)
+	}
+	return nil
+}
+
+// insist does something again while the store is too busy for it.
+func (s *Service) insist(ctx context.Context, do func() error) (err error) {
 	for try := range maxTries {
-		last, err := s.lastWake(ctx)
-		if isBusy(err) {
-			if err := s.pause(ctx, try); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
+		if err = do(); !isBusy(err) {
 			return err
-		}
-		stands := store.Equal("n", last.n)
-		if last.n == 0 {
-			stands = store.Absent("n")
-		}
-		err = s.DB.Transact(ctx,
-			store.Update(store.Users, store.Key{Part: wakesPart, Sort: wakesEnd}).Set("n", last.n+1).If(stands),
-			store.Put(store.Users, wakeKeyOf(last.n+1), store.Attrs{"u": user}).Until(s.Clock.Now().Add(wakesKept)))
-		if err == nil {
-			return nil
-		}
-		if store.Failed(err) == nil && !isBusy(err) {
-			return fmt.Errorf("wake %s: %w", user, err)
 		}
 		if err := s.pause(ctx, try); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("wake %s: %w", user, store.ErrConflict)
+	return err
 }
 
-// wakesUpTo is a number of wakes, if it is known, and before when it was read.
+// wakesUpTo is a number of wakes, if it is known.
 type wakesUpTo struct {
 	n  int64
 	ok bool
-	at time.Time
 }
 
 func (s *Service) lastWake(ctx context.Context) (wakesUpTo, error) {
-	now := s.Clock.Now()
 	it, err := s.DB.Get(ctx, store.Ref{Table: store.Users, Key: store.Key{Part: wakesPart, Sort: wakesEnd}}, store.Consistent)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return wakesUpTo{}, fmt.Errorf("read the last wake: %w", err)
 	}
-	return wakesUpTo{it.Int("n"), true, now}, nil
+	return wakesUpTo{it.Int("n"), true}, nil
 }
 
 // wakesSince returns who woke after a number of wakes, and how many there are now;
-// not ok if that is too long ago to be known. It costs a read unit.
+// not ok if it cannot be told. It costs a read unit, and another if somebody woke.
 func (s *Service) wakesSince(ctx context.Context, from wakesUpTo) (woken map[string]bool, up wakesUpTo, err error) {
-	now := s.Clock.Now()
-	if now.Sub(from.at) > wakesKept/2 {
-		s.seen.forget()
+	if up, err = s.lastWake(ctx); err != nil {
+		return nil, up, err
+	}
+	if up.n == from.n {
+		s.seen.wake(nil, up)
 		return nil, up, nil
 	}
-	q := store.Query{Table: store.Users, Part: wakesPart, From: wakeKeyOf(from.n + 1).Sort, To: wakePre + "\U0010FFFF", Consistency: store.Consistent}
-	woken, up = map[string]bool{}, wakesUpTo{from.n, true, now}
+	q := store.Query{Table: store.Users, Part: wakesPart, From: wakeKeyOf(from.n + 1).Sort, To: wakeKeyOf(up.n).Sort, Consistency: store.Consistent}
+	woken = map[string]bool{}
+	n := from.n
 	for it, err := range store.All(ctx, s.DB, q) {
 		if err != nil {
 			return nil, up, fmt.Errorf("read who woke: %w", err)
 		}
-		n, err := strconv.ParseInt(strings.TrimPrefix(it.Key.Sort, wakePre), 16, 64)
-		if err != nil {
-			return nil, up, fmt.Errorf("wake with sort key %q", it.Key.Sort)
-		}
-		if n != up.n+1 {
-			s.seen.forget()
-			return nil, wakesUpTo{}, nil
-		}
-		up.n = n
+		n++
 		woken[it.Str("u")] = true
+	}
+	if n != up.n {
+		s.seen.forget() // one is missing, not written yet or expired
+		return nil, wakesUpTo{}, nil
 	}
 	s.seen.wake(woken, up)
 	return woken, up, nil
