@@ -134,8 +134,19 @@ func (y *syncing) page(ctx context.Context, since token.Sync) (page userlog.Page
 		return page, false, err
 	}
 	if n := y.req.stream; n > 0 && len(page.Entries) == n {
-		page.Head.Epoch = since.Epoch // there is more, and the end was not read
-		return page, false, nil
+		// There is more, and the end was not read, which knows the generation.
+		h, err := y.s.Log.Head(ctx, y.User)
+		page.Head.Epoch = h.Epoch
+		return page, false, err
+	}
+	if since.Epoch != page.Head.Epoch {
+		// The number in the token is that of another log: it may be beyond the end.
+		h, err := y.s.now(ctx, y.User)
+		if err != nil {
+			return page, false, err
+		}
+		aside, err := y.s.Log.Aside(ctx, y.User)
+		return userlog.Page{Head: h, Gap: true, Aside: aside}, true, err
 	}
 	dormant = page.Head.Waking || !y.s.Clock.Now().Before(page.Head.Until)
 	added, err := y.s.current(ctx, y.User, page.Head)

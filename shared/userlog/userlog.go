@@ -10,7 +10,7 @@
 //     number, at most hintEvery below it; where nothing is left of a log, numbers
 //     go on after n+hintEvery, and n moves there in the transaction of the entry.
 //     If it were lost, numbers would start again and tokens would be wrong. e is
-//     the restore generation of the server. a and w are the user's Activity,
+//     the restore generation of the server (see Restored). a and w are the user's Activity,
 //     written by /sync at most once an hour and when the user wakes; if they were
 //     lost or rolled back, the next /sync would find the user dormant and catch
 //     up, as it does anyway. pl and pv are the pulled rooms that the user's
