@@ -169,6 +169,9 @@ func accountKey(user string) store.Key {
 	return store.Key{Part: userlog.Part(user), Sort: "ACCOUNT"}
 }
 
+// IsAccount reports whether the key is that of an account.
+func IsAccount(k store.Key) bool { return k == accountKey(userlog.UserOfPart(k.Part)) }
+
 // account returns the account of a local user; ok is false if there is none.
 func (s *Service) account(ctx context.Context, user string) (a account, ok bool, err error) {
 	it, err := s.opt.DB.Get(ctx, store.Ref{Table: store.Users, Key: accountKey(user)}, store.Consistent)

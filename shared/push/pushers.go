@@ -41,6 +41,11 @@ const (
 	ownersRow = "OWNERS"
 )
 
+// IsPusher reports whether the key, of the users table, is that of a user's pusher.
+func IsPusher(k store.Key) bool {
+	return strings.HasPrefix(k.Sort, pusherPre) && k.Part == userlog.Part(userlog.UserOfPart(k.Part))
+}
+
 // The bounds of pushers.
 const (
 	maxPushers = 100 // of a user

@@ -320,7 +320,8 @@ func Failed(err error) *ConditionFailed {
 
 // DB is a database. Implementations are safe for concurrent use, check the
 // grants in ctx (the local one; on AWS, IAM does), and count consumed capacity
-// on the Meter in ctx.
+// on the Meter in ctx. There is no way to read a whole table: who moves a server has
+// another (see archive.Source).
 type DB interface {
 	// Get returns an item, or ErrNotFound.
 	Get(ctx context.Context, r Ref, c Consistency) (Item, error)

@@ -45,6 +45,9 @@ func RecentReceiptKey(room string, p Pos, user, thread string) store.Key {
 	return store.Key{Part: RoomPart(room), Sort: recentPre + p.String() + "#" + user + "#" + thread}
 }
 
+// IsRecentReceipt reports whether RecentReceiptKey made the key.
+func IsRecentReceipt(k store.Key) bool { return strings.HasPrefix(k.Sort, recentPre) }
+
 // ReceiptsToldKey is the key of the RCW row.
 func ReceiptsToldKey(room string) store.Key {
 	return store.Key{Part: RoomPart(room), Sort: "RCW"}
