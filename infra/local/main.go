@@ -2,6 +2,8 @@
 // to install. The routes are those that run as Lambda functions on AWS.
 //
 //	go run ./infra/local -help
+//	go run ./infra/local export -data ./data FILE
+//	go run ./infra/local import -data ./new FILE
 package main
 
 import (
@@ -25,13 +27,24 @@ import (
 
 func main() {
 	keepPrivate()
+	if len(os.Args) > 1 && moves[os.Args[1]] != nil {
+		ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer cancel()
+		ended(move(ctx, os.Args[1:]))
+		return
+	}
 	cfg, err := config.Load(config.Input{Args: os.Args[1:], Env: os.LookupEnv, ReadFile: readYAML, Usage: os.Stdout})
 	if errors.Is(err, flag.ErrHelp) {
+		fmt.Print("\nCommands:\n", moveUsage)
 		return
 	}
 	if err == nil {
 		err = run(cfg)
 	}
+	ended(err)
+}
+
+func ended(err error) {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "virga: %v\n", err)
 		os.Exit(1)

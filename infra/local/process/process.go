@@ -141,10 +141,13 @@ func importKey(keys *federation.Keys, file string) error {
 	return keys.Import(grant.With(context.Background(), "start", federation.MakesKey, nil), string(line))
 }
 
+// serverNameFile holds the server name, in the data folder.
+const serverNameFile = "server_name"
+
 // claim writes the server name into the folder, or checks that it is the one of
 // all starts: accounts and rooms are of one name, and useless under another.
 func claim(dir, serverName string) error {
-	file := filepath.Join(dir, "server_name")
+	file := filepath.Join(dir, serverNameFile)
 	b, err := os.ReadFile(file)
 	switch was := strings.TrimSpace(string(b)); {
 	case errors.Is(err, fs.ErrNotExist), err == nil && was == "": // killed while it was written
