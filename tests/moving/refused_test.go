@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -15,12 +16,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/virga-im/virga/infra/local/process"
 	"github.com/virga-im/virga/shared/archive"
 	"github.com/virga-im/virga/shared/aws"
 	"github.com/virga-im/virga/shared/aws/awstest"
+	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/shared/timeline"
 	"github.com/virga-im/virga/tests/server"
@@ -218,5 +221,49 @@ func TestStacksThatAreUsedAreNotExported(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "has moved") {
 		t.Errorf("a room that moved meanwhile: %v", err)
+	}
+}
+
+// An import that was interrupted goes on with its file, and is in the way of another
+// one until somebody decides.
+func TestInterruptedImportsGoOn(t *testing.T) {
+	m := start(t, false)
+	alice := m.register("alice")
+	room := alice.create()
+	var file, another bytes.Buffer
+	for _, w := range []io.Writer{&file, &another} {
+		if _, err := m.p.Export(t.Context(), w, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := *m.cfg
+	cfg.Data = filepath.Join(t.TempDir(), "data")
+	db, err := local.Open(local.Options{Dir: cfg.Data + ".importing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := io.MultiReader(bytes.NewReader(file.Bytes()[:file.Len()/2]), iotest.ErrReader(io.ErrClosedPipe))
+	s, err := db.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = archive.Import(t.Context(), half, archive.Into{
+		ServerName: "localhost", DB: db.DB(), Source: s, Queues: db.Queues(), Blobs: db.Blobs(), Now: time.Now(),
+	})
+	if err == nil {
+		t.Fatal("half of a file was imported")
+	}
+	if err := errors.Join(s.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process.Import(t.Context(), &cfg, &another, ""); err == nil || !strings.Contains(err.Error(), cfg.Data+".importing") {
+		t.Errorf("another file: %v", err)
+	}
+	if _, err := process.Import(t.Context(), &cfg, &file, ""); err != nil {
+		t.Fatal(err)
+	}
+	again := &client{m: serve(t, &cfg), token: alice.token}
+	if len(again.history(room)) == 0 {
+		t.Error("the room is empty")
 	}
 }
