@@ -15,6 +15,7 @@ var ban = route.Route{
 	Name:    "ban",
 	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/ban",
 	Also:    route.R0,
+	Limit:   route.LimitMessage,
 	Uses:    rooms.Writes,
 	Handler: route.Handle(home.Rooms, serveBan),
 }

@@ -15,6 +15,7 @@ var kick = route.Route{
 	Name:    "kick",
 	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/kick",
 	Also:    route.R0,
+	Limit:   route.LimitMessage,
 	Uses:    rooms.Writes,
 	Handler: route.Handle(home.Rooms, serveKick),
 }

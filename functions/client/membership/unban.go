@@ -15,6 +15,7 @@ var unban = route.Route{
 	Name:    "unban",
 	Pattern: "POST /_matrix/client/v3/rooms/{roomId}/unban",
 	Also:    route.R0,
+	Limit:   route.LimitMessage,
 	Uses:    rooms.Writes,
 	Handler: route.Handle(home.Rooms, serveUnban),
 }
