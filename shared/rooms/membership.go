@@ -55,7 +55,8 @@ func (s *Service) memberContent(ctx context.Context, user, membership, reason st
 }
 
 // change makes one membership event if check allows it; check gets the
-// target's present membership, and done says that there is nothing to do.
+// target's present membership, and done says that there is nothing to do. What its
+// sender said already is not said again, so that a repeated request changes nothing.
 func (s *Service) change(ctx context.Context, room, membership string, m Membership, content json.RawMessage, check func(was string) (done bool, err error)) error {
 	sent, err := s.append(ctx, room, m.Sender, func(ctx context.Context, b *batch) error {
 		was, err := b.memberOf(ctx, m.Target)
@@ -65,9 +66,22 @@ func (s *Service) change(ctx context.Context, room, membership string, m Members
 		if done, err := check(was); err != nil || done {
 			return err
 		}
-		return b.add(ctx, Draft{Type: typeMember, Sender: m.Sender, StateKey: &m.Target, Content: content})
+		d := Draft{Type: typeMember, Sender: m.Sender, StateKey: &m.Target, Content: content}
+		var same *Sent
+		if was == membership {
+			if same, err = b.said(ctx, d); err != nil {
+				return err
+			}
+		}
+		if err := b.add(ctx, d); err != nil {
+			return err // also for what the sender might not say again
+		}
+		if same != nil {
+			b.sent = nil
+		}
+		return nil
 	})
-	if err != nil || len(sent) > 0 {
+	if err != nil || len(sent) > 0 || !s.isLocal(m.Target) {
 		return hide(err, room)
 	}
 	// It was done before, perhaps by a request that died before it told the log.
