@@ -42,6 +42,12 @@ func (b *batch) kinOf(ctx context.Context, e *pdu.Event, foreign bool) (*kin, er
 	if k.chain, k.parent, k.open, err = b.ancestors(ctx, e.ID, rel); err != nil {
 		return nil, err
 	}
+	if len(k.chain) == 0 {
+		if foreign {
+			return nil, nil // related to nothing that this room will ever have
+		}
+		return nil, mxerr.InvalidParam("The event %s, to which this one relates, is in another room.", rel.EventID)
+	}
 	if k.counts, err = k.count(e); err != nil || foreign {
 		return k, err
 	}
@@ -105,7 +111,8 @@ func (c ancestors) between(i int) []timeline.Between {
 
 // ancestors returns the events that a child relates to, the nearest first, with the
 // row of its parent, which is nil if that has no position, and the event of the chain
-// that has none.
+// that has none. The chain ends before an event of another room, which will never
+// have a position in this one.
 func (b *batch) ancestors(ctx context.Context, child string, rel pdu.Relation) (chain ancestors, parent *timeline.EventRow, open string, err error) {
 	for {
 		chain = append(chain, ancestor{id: rel.EventID})
@@ -117,6 +124,13 @@ func (b *batch) ancestors(ctx context.Context, child string, rel pdu.Relation) (
 			return nil, nil, "", err
 		}
 		if row == nil {
+			index, err := b.s.Timeline.Index(ctx, []string{rel.EventID})
+			if err != nil {
+				return nil, nil, "", err
+			}
+			if at := index[rel.EventID]; at != nil && at.Room != b.room {
+				return chain[:len(chain)-1], parent, "", nil
+			}
 			return chain, parent, rel.EventID, nil
 		}
 		if parent == nil {
