@@ -303,3 +303,33 @@ func TestForksArePulledTogether(t *testing.T) {
 	_, err = p.rooms.Send(p.ctx, h.Room, rooms.Draft{Type: "m.room.message", Sender: "@a:test", Content: text("after the forks")})
 	p.ok(err)
 }
+
+// What another server sends may relate to an event of another room. It is an event
+// like others, and its relationship says nothing.
+func TestEventsThatRelateToAnotherRoomAreReceived(t *testing.T) {
+	h := roomstest.New(t, "12", 1, "one", "two", "test")
+	p := feed(t, h, 1, local.NewMemory().Options())
+	p.begin()
+	for _, eventID := range h.Order {
+		p.news(eventID)
+	}
+	alice := p.register("alice")
+	elsewhere := p.say(p.create(rooms.Creation{Creator: alice}), alice, "elsewhere").ID
+	last := h.Order[len(h.Order)-1]
+	for _, rel := range []string{"m.thread", "m.replace", "m.reference", "m.annotation", "org.example.other"} {
+		n := h.Add([]string{last}, roomstest.Event{Sender: "@a:two", Type: "m.room.message", Content: map[string]any{
+			"body": rel, "m.new_content": map[string]any{"body": rel}, "m.relates_to": map[string]any{"rel_type": rel, "event_id": elsewhere},
+		}})
+		last = n.Event().ID
+		v, err := p.rooms.Receive(p.ctx, h.Room, rooms.Incoming{Received: n.Received})
+		p.ok(err)
+		if v.Outcome != receipt.Accepted {
+			t.Errorf("%s: %v", rel, v.Err)
+		}
+	}
+	children, err := p.timeline.Children(p.ctx, h.Room, elsewhere, 10)
+	p.ok(err)
+	if len(children) > 0 {
+		t.Errorf("%d events are listed as its children", len(children))
+	}
+}
