@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -304,15 +305,30 @@ func (s *Service) showField(ctx context.Context, user, field string, show bool) 
 
 // ShowProfile makes a local user's membership events show the user's profile, in
 // all rooms the user is in. It is idempotent: a request that died halfway is
-// made complete by repeating it.
+// made complete by repeating it. Of several at once, one that shows a name which was
+// replaced meanwhile shows the new one too.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#events-on-change-of-profile-information
 func (s *Service) ShowProfile(ctx context.Context, user string) error {
-	rooms, err := s.Joined(ctx, user)
-	if err != nil {
-		return err
-	}
 	content, err := s.memberContent(ctx, user, "join", "")
+	for range maxTries {
+		if err != nil {
+			return err
+		}
+		if err := s.show(ctx, user, content); err != nil {
+			return err
+		}
+		shown := content
+		if content, err = s.memberContent(ctx, user, "join", ""); bytes.Equal(content, shown) {
+			return err
+		}
+	}
+	return errBusy
+}
+
+// show makes the membership events of a user show what the content does.
+func (s *Service) show(ctx context.Context, user string, content json.RawMessage) error {
+	rooms, err := s.Joined(ctx, user)
 	if err != nil {
 		return err
 	}

@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"github.com/virga-im/virga/events/auth"
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/directory"
@@ -278,6 +280,42 @@ func TestManyWritersMakeOneOrder(t *testing.T) {
 	}
 	if _, to := s.told(alice, room); to != head.Pos {
 		t.Errorf("alice was told up to %s of %s", to, head.Pos)
+	}
+}
+
+// Names that are changed at the same time end as one name, in the profile and in all
+// rooms.
+func TestRoomsShowTheLastOfManyNames(t *testing.T) {
+	s := open(t, local.NewMemory().Options())
+	alice := s.register("alice")
+	var in []string
+	for range 3 {
+		in = append(in, s.create(rooms.Creation{Creator: alice}))
+	}
+	const writers, each = 6, 10
+	errs := make(chan error, writers*each)
+	for range each {
+		for w := range writers {
+			go func() {
+				errs <- s.rooms.SetProfileField(s.ctx, alice, "displayname", json.RawMessage(fmt.Sprintf("%q", fmt.Sprint(w))), true)
+			}()
+		}
+		for range writers {
+			s.ok(<-errs)
+		}
+		p, err := s.accounts.Profile(s.ctx, alice)
+		s.ok(err)
+		for _, room := range in {
+			head, err := s.timeline.Head(s.ctx, room)
+			s.ok(err)
+			rows, err := s.timeline.StateEvents(s.ctx, room, head.CurrentRoot(), auth.Key{Type: "m.room.member", StateKey: alice})
+			s.ok(err)
+			e, err := rows[0].Event()
+			s.ok(err)
+			if !strings.Contains(string(e.Content), `"displayname":`+string(p["displayname"])) {
+				t.Fatalf("the profile says %s, and the room %s", p["displayname"], e.Content)
+			}
+		}
 	}
 }
 
