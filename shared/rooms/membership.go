@@ -55,6 +55,28 @@ func (s *Service) memberContent(ctx context.Context, user, membership, reason st
 	return raw(content), nil
 }
 
+// withKeys adds the keys of a request's body to the content of a join.
+func withKeys(content, body json.RawMessage) (json.RawMessage, error) {
+	if len(body) == 0 {
+		return content, nil
+	}
+	var c, keys map[string]json.RawMessage
+	if err := json.Unmarshal(content, &c); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(body, &keys); err != nil {
+		return nil, mxerr.BadJSON("The body must be a JSON object.")
+	}
+	for k, v := range keys {
+		switch k {
+		case "membership", "reason", "third_party_signed", "third_party_invite", keyAuthorised:
+		default:
+			c[k] = v
+		}
+	}
+	return raw(c), nil
+}
+
 // change makes one membership event if check allows it; check gets the
 // target's present membership, and done says that there is nothing to do. What its
 // sender said already is not said again, so that a repeated request changes nothing.
@@ -93,8 +115,18 @@ func (s *Service) change(ctx context.Context, room, membership string, m Members
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias
 func (s *Service) Join(ctx context.Context, user, room, reason string) error {
+	return s.JoinWith(ctx, user, room, reason, nil)
+}
+
+// JoinWith is Join with the whole body of the request: keys that mean nothing to the
+// server become part of the membership event. The specification does not have that;
+// deployed servers do.
+func (s *Service) JoinWith(ctx context.Context, user, room, reason string, body json.RawMessage) error {
 	content, err := s.memberContent(ctx, user, "join", reason)
 	if err != nil {
+		return err
+	}
+	if content, err = withKeys(content, body); err != nil {
 		return err
 	}
 	sent, err := s.append(ctx, room, user, func(ctx context.Context, b *batch) error {

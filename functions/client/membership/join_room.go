@@ -28,6 +28,7 @@ type joinRoomRequest struct {
 	ServerName       []string        `query:"server_name"`
 	Reason           string          `json:"reason"`
 	ThirdPartySigned json.RawMessage `json:"third_party_signed"`
+	Body             json.RawMessage `body:"json,optional"`
 }
 
 func serveJoinRoom(ctx context.Context, s *rooms.Service, c route.Caller, req *joinRoomRequest) (*joinResponse, error) {
@@ -38,7 +39,7 @@ func serveJoinRoom(ctx context.Context, s *rooms.Service, c route.Caller, req *j
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Join(ctx, c.UserID, room, req.Reason); err != nil {
+	if err := s.JoinWith(ctx, c.UserID, room, req.Reason, req.Body); err != nil {
 		return nil, err
 	}
 	return &joinResponse{room}, nil

@@ -25,6 +25,7 @@ type joinRoomByIDRequest struct {
 	RoomID           string          `path:"roomId"`
 	Reason           string          `json:"reason"`
 	ThirdPartySigned json.RawMessage `json:"third_party_signed"`
+	Body             json.RawMessage `body:"json,optional"`
 }
 
 type joinResponse struct {
@@ -35,7 +36,7 @@ func serveJoinRoomByID(ctx context.Context, s *rooms.Service, c route.Caller, re
 	if err := mayJoinBy3PID(req.ThirdPartySigned); err != nil {
 		return nil, err
 	}
-	if err := s.Join(ctx, c.UserID, req.RoomID, req.Reason); err != nil {
+	if err := s.JoinWith(ctx, c.UserID, req.RoomID, req.Reason, req.Body); err != nil {
 		return nil, err
 	}
 	return &joinResponse{req.RoomID}, nil
