@@ -63,6 +63,9 @@ func (b *batch) redact(ctx context.Context, r redaction) error {
 	if ok, err := b.mayRedact(ctx, r, target); err != nil || !ok {
 		return err
 	}
+	if target.IsState() {
+		b.head.Stripped = max(b.head.Stripped, r.pos)
+	}
 	if row.Pos == 0 {
 		index, err := b.s.Timeline.Index(ctx, []string{target.ID})
 		if err != nil || index[target.ID] == nil {

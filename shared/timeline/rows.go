@@ -151,6 +151,9 @@ type Head struct {
 	Spilled     int64       `db:"xn,omitempty"`
 	// Gapped says that there is a segment, or was, with events missing before it.
 	Gapped bool `db:"gap,omitempty"`
+	// Stripped is the position of the last redaction of a state event: since then the
+	// room shows less of itself, with the same state.
+	Stripped Pos `db:"rs,omitempty"`
 }
 
 // MaxExtremities is how many forward extremities HEAD has room for.
