@@ -126,8 +126,8 @@ func (r *run) all(ctx context.Context, p push.Pusher) error {
 		if err != nil {
 			return err
 		}
-		if !ok { // whoever has it may be dead
-			return r.s.later(ctx, r.user, r.badge, time.UnixMilli(sent.Lease).Sub(r.s.Clock.Now())+renew)
+		if !ok {
+			return r.watch(ctx, p, sent)
 		}
 		if now := clock.Millis(r.s.Clock.Now()); sent.Next > now {
 			return r.s.Push.Release(ctx, r.user, p, sent) // a task will come then
@@ -158,6 +158,19 @@ func (r *run) all(ctx context.Context, p push.Pusher) error {
 			return err
 		}
 	}
+}
+
+// watch sees to it that somebody comes after the lease of another worker, who may
+// be dead. One task does for all who find the pusher taken: a slow gateway does not
+// gather them.
+func (r *run) watch(ctx context.Context, p push.Pusher, sent push.Sent) error {
+	if sent.Watched(r.badge) {
+		return nil
+	}
+	if err := r.s.later(ctx, r.user, r.badge, time.UnixMilli(sent.Lease).Sub(r.s.Clock.Now())+renew); err != nil {
+		return err
+	}
+	return r.s.Push.Watch(ctx, r.user, p, sent, r.badge)
 }
 
 // some sends what the log has beyond what was sent, and notes how far it came. It

@@ -17,6 +17,10 @@ type Sent struct {
 	N int64 `db:"n,omitempty"`
 	// Lease is until when a worker has the pusher to itself, in milliseconds.
 	Lease int64 `db:"l,omitempty"`
+	// Watch and WatchBadge are the lease after which a task looks whether the worker
+	// has left something, and one that sends the counts anyway.
+	Watch      int64 `db:"w,omitempty"`
+	WatchBadge int64 `db:"wb,omitempty"`
 	// Failing is since when the gateway has not answered, and Next when it is asked
 	// again, in milliseconds; Failures is how often in a row.
 	Failing  int64 `db:"f,omitempty"`
@@ -50,7 +54,7 @@ func (s *Service) Take(ctx context.Context, user string, p Pusher, lease time.Du
 	if sent.Lease != 0 {
 		free = store.Equal("l", sent.Lease)
 	}
-	sent.Lease = now + lease.Milliseconds()
+	sent.Lease, sent.Watch, sent.WatchBadge = now+lease.Milliseconds(), 0, 0
 	_, err = s.DB.Write(ctx, store.Update(store.Users, key).Set("l", sent.Lease).If(free))
 	if store.Failed(err) != nil {
 		return sent, false, nil
@@ -59,6 +63,25 @@ func (s *Service) Take(ctx context.Context, user string, p Pusher, lease time.Du
 		return sent, false, fmt.Errorf("take a pusher of %s: %w", user, err)
 	}
 	return sent, true, nil
+}
+
+// Watched reports whether a task comes after the lease, and one with badge if that
+// is asked for.
+func (s Sent) Watched(badge bool) bool {
+	return s.WatchBadge == s.Lease || !badge && s.Watch == s.Lease
+}
+
+// Watch notes that a task comes after the lease of sent, unless it is over.
+func (s *Service) Watch(ctx context.Context, user string, p Pusher, sent Sent, badge bool) error {
+	watch := "w"
+	if badge {
+		watch = "wb"
+	}
+	_, err := s.DB.Write(ctx, store.Update(store.Users, sentKey(user, p)).Set(watch, sent.Lease).If(store.Equal("l", sent.Lease)))
+	if err != nil && store.Failed(err) == nil {
+		return fmt.Errorf("watch a pusher of %s: %w", user, err)
+	}
+	return nil
 }
 
 // Keep prolongs the lease of a pusher that was taken. It reports false if another

@@ -3,6 +3,7 @@ package pushes
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,11 +11,15 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/virga-im/virga/infra/local/process"
+	sender "github.com/virga-im/virga/shared/gateway"
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/tests/server"
 )
 
@@ -26,6 +31,8 @@ type gateway struct {
 	mu     sync.Mutex
 	status int // what it answers; 0 is 200
 	reject []string
+	wait   chan struct{} // it does not answer until this is closed
+	failed chan struct{} // one for each answer that is not 200
 }
 
 type push struct {
@@ -50,7 +57,7 @@ type push struct {
 }
 
 func newGateway(t *testing.T) *gateway {
-	g := &gateway{got: make(chan push, 1000)}
+	g := &gateway{got: make(chan push, 1000), failed: make(chan struct{}, 1000)}
 	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Notification push `json:"notification"`
@@ -59,14 +66,18 @@ func newGateway(t *testing.T) *gateway {
 			t.Errorf("%s %s: %v", r.Method, r.URL, err)
 		}
 		g.mu.Lock()
-		status, reject := g.status, g.reject
+		status, reject, wait := g.status, g.reject, g.wait
 		g.mu.Unlock()
 		if status != 0 {
 			w.WriteHeader(status)
+			g.failed <- struct{}{}
 			return
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"rejected": append([]string{}, reject...)})
 		g.got <- body.Notification
+		if wait != nil {
+			<-wait
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"rejected": append([]string{}, reject...)})
 	}))
 	t.Cleanup(g.Close)
 	return g
@@ -76,6 +87,23 @@ func (g *gateway) answer(status int, reject ...string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.status, g.reject = status, reject
+}
+
+// hold has the gateway answer nobody until the channel is closed.
+func (g *gateway) hold(until chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.wait = until
+}
+
+// refused waits until the gateway has refused something.
+func (g *gateway) refused(t *testing.T) {
+	t.Helper()
+	select {
+	case <-g.failed:
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing was refused")
+	}
 }
 
 // next is the next notification.
@@ -287,6 +315,58 @@ func TestLargeRoomsNotifyToo(t *testing.T) {
 		id := alice.send(room, fmt.Sprint(i))
 		if p := g.next(t); p.EventID != id || p.Counts["unread"] != i+1 {
 			t.Errorf("of message %d: %+v", i, p)
+		}
+	}
+}
+
+// hints counts the tasks that look at pushers again.
+type hints struct {
+	queue.Sender
+	sent atomic.Int64
+}
+
+func (h *hints) Send(ctx context.Context, q *queue.Queue, m queue.Message) error {
+	h.sent.Add(1)
+	return h.Sender.Send(ctx, q, m)
+}
+
+func TestASlowGatewayGathersNoTasks(t *testing.T) {
+	t.Parallel()
+	h := new(hints)
+	var phones *sender.Service
+	s := server.InProcess(t, func(o *process.Options) {
+		o.Adjust = func(s *home.Server) {
+			phones, h.Sender = s.Gateway, s.Gateway.Queues
+			phones.Queues = h
+		}
+	})
+	g, held := newGateway(t), make(chan struct{})
+	answer := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(answer)
+	g.hold(held)
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
+	bob.pusher(g, "key", nil)
+	room := alice.call("POST", "/createRoom", map[string]any{"preset": "public_chat"})["room_id"].(string)
+	bob.call("POST", "/join/"+room, map[string]any{})
+	ids := []string{alice.send(room, "0")}
+	if p := g.next(t); p.EventID != ids[0] {
+		t.Errorf("the first is %+v", p)
+	}
+	ctx := grant.With(t.Context(), "test", sender.Delivers, nil)
+	for i := range 10 {
+		ids = append(ids, alice.send(room, fmt.Sprint(i+1)))
+		if err := phones.Deliver(ctx, []string{bob.id}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One task does for all, or some more if several look at a time.
+	if n := h.sent.Load(); n == 0 || n > 4 {
+		t.Errorf("%d tasks wait for the gateway", n)
+	}
+	answer()
+	for _, id := range ids[1:] {
+		if p := g.next(t); p.EventID != id {
+			t.Errorf("got %+v, want %s", p, id)
 		}
 	}
 }
