@@ -129,10 +129,11 @@ func (r *run) all(ctx context.Context, p push.Pusher) error {
 		if !ok {
 			return r.watch(ctx, p, sent)
 		}
+		sent.Badge = sent.Badge || badge
 		if now := clock.Millis(r.s.Clock.Now()); sent.Next > now {
 			return r.s.Push.Release(ctx, r.user, p, sent) // a task will come then
 		}
-		gone, err := r.some(ctx, target, &sent, badge)
+		gone, err := r.some(ctx, target, &sent)
 		if errors.Is(err, errTaken) {
 			return nil // it goes on there
 		}
@@ -148,6 +149,7 @@ func (r *run) all(ctx context.Context, p push.Pusher) error {
 		}
 		badge = false
 		r.recount()
+		sent.Badge = false
 		sent.Failing, sent.Failures, sent.Next = 0, 0, 0
 		if err := r.s.Push.Release(ctx, r.user, p, sent); err != nil {
 			return err
@@ -175,7 +177,7 @@ func (r *run) watch(ctx context.Context, p push.Pusher, sent push.Sent) error {
 
 // some sends what the log has beyond what was sent, and notes how far it came. It
 // reports gone if the gateway does not want the pushkey any more.
-func (r *run) some(ctx context.Context, t *target, sent *push.Sent, badge bool) (gone bool, err error) {
+func (r *run) some(ctx context.Context, t *target, sent *push.Sent) (gone bool, err error) {
 	sent.N = max(sent.N, t.Since)
 	page, err := r.s.Log.After(ctx, r.user, sent.N, maxEntries)
 	if err != nil {
@@ -196,12 +198,12 @@ func (r *run) some(ctx context.Context, t *target, sent *push.Sent, badge bool) 
 		if gone, err := r.s.post(ctx, t, t.message(r.user, n, unread)); gone || err != nil {
 			return gone, err
 		}
-		if sent.N, badge = n.entry, false; i+1 < len(list) && list[i+1].entry == n.entry {
+		if sent.N, sent.Badge = n.entry, false; i+1 < len(list) && list[i+1].entry == n.entry {
 			sent.N-- // there is more of it
 		}
 	}
 	sent.N = max(sent.N, page.Head.N)
-	if !badge || t.noBadge {
+	if !sent.Badge || t.noBadge {
 		return false, nil
 	}
 	unread, err := r.count(ctx)

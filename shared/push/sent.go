@@ -26,6 +26,8 @@ type Sent struct {
 	Failing  int64 `db:"f,omitempty"`
 	Failures int64 `db:"k,omitempty"`
 	Next     int64 `db:"x,omitempty"`
+	// Badge says that the counts have changed since they were sent.
+	Badge bool `db:"b,omitempty"`
 }
 
 func sentKey(user string, p Pusher) store.Key { return sentKeyOf(user, pusherID(p.AppID, p.PushKey)) }

@@ -370,3 +370,26 @@ func TestASlowGatewayGathersNoTasks(t *testing.T) {
 		}
 	}
 }
+
+// What could not be told of a count is told when the gateway is back.
+func TestACountThatAGatewayMissedComesLater(t *testing.T) {
+	t.Parallel()
+	s, g := server.Start(t), newGateway(t)
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
+	bob.pusher(g, "key", nil)
+	room := alice.call("POST", "/createRoom", map[string]any{"preset": "public_chat"})["room_id"].(string)
+	bob.call("POST", "/join/"+room, map[string]any{})
+	alice.send(room, "one")
+	if p := g.next(t); p.Counts["unread"] != 1 {
+		t.Errorf("%+v", p)
+	}
+	g.answer(http.StatusBadGateway)
+	id := alice.send(room, "two")
+	g.refused(t)
+	bob.call("POST", "/rooms/"+room+"/receipt/m.read/"+id, map[string]any{})
+	g.answer(0)
+	p := g.next(t)
+	if n, told := p.Counts["unread"]; p.EventID != "" || !told || n != 0 {
+		t.Errorf("%+v", p)
+	}
+}
