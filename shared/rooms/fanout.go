@@ -171,7 +171,7 @@ func (s *Service) tellPushed(ctx context.Context, room string, fan timeline.Fan,
 	for _, user := range active {
 		audience[user] = head.Pos
 	}
-	if err := s.moved(ctx, room, audience, s.Timeline.Unread(room).Knows(head, members)); err != nil {
+	if err := s.moved(ctx, room, fan.Done, audience, s.Timeline.Unread(room).Knows(head, members)); err != nil {
 		return err
 	}
 	if fan.State == timeline.StateGoing || len(active) > s.PullAbove {
@@ -200,7 +200,7 @@ func (s *Service) tellPulled(ctx context.Context, room string, fan timeline.Fan,
 			joined = append(joined, user)
 		}
 	}
-	if err := s.moved(ctx, room, audience, unread); err != nil {
+	if err := s.moved(ctx, room, fan.Done, audience, unread); err != nil {
 		return err
 	}
 	if err := s.Log.Pull(ctx, room, joined); err != nil {
@@ -212,13 +212,13 @@ func (s *Service) tellPulled(ctx context.Context, room string, fan timeline.Fan,
 // moved writes to the logs of users, and lets the pushers of those whom it notifies
 // send that. A log that was written by one who died then is found here again: the
 // change that began it comes until it is done.
-func (s *Service) moved(ctx context.Context, room string, audience map[string]timeline.Pos, unread *timeline.Unread) error {
-	users, err := s.Log.MovedAll(ctx, room, audience, unread)
+func (s *Service) moved(ctx context.Context, room string, since timeline.Pos, audience map[string]timeline.Pos, unread *timeline.Unread) error {
+	users, err := s.Log.MovedAll(ctx, room, since, audience, unread)
 	if err != nil {
 		return err
 	}
 	slices.Sort(users)
-	for some := range slices.Chunk(users, maxTaskUsers) {
+	for some := range slices.Chunk(slices.Compact(users), maxTaskUsers) {
 		if err := s.later(ctx, Task{Kind: PushTask, Users: some}, 0); err != nil {
 			return err
 		}

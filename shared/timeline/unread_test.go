@@ -1,9 +1,13 @@
 package timeline_test
 
 import (
+	"encoding/json"
+	"slices"
 	"testing"
 
+	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/rooms"
+	"github.com/virga-im/virga/shared/userlog"
 )
 
 func (s *server) redact(room, user, event string) {
@@ -105,5 +109,41 @@ func TestAReceiptAheadOutlivesAnotherThreadsReceipt(t *testing.T) {
 	s.deliver(room)
 	if n := s.unread(alice, room); n != 1 {
 		t.Errorf("%d are unread, not 1", n)
+	}
+}
+
+// What the user does meanwhile moves the log on, and sends nothing to pushers.
+func TestWhatTheUserDoesMeanwhileHidesNothingFromPushers(t *testing.T) {
+	s, q := open(t), new(putOff)
+	s.rooms.Queues = q
+	room := s.create()
+	s.join(room, bob)
+	s.sync(alice, "", "")
+	one := s.say(room, alice, "one")
+	_, err := s.db.Write(s.ctx, userlog.PusherSet(alice, 1))
+	s.ok(err)
+	q.sent = nil
+	_, err = s.rooms.Send(s.ctx, room, message(bob, "two"))
+	s.ok(err)
+	for range 2 { // in a thread, so that the message is still unread
+		_, err = s.relate(room, alice, "m.thread", one, "")
+		s.ok(err)
+	}
+	s.deliver(room)
+	hinted := slices.ContainsFunc(q.sent, func(m queue.Message) bool {
+		var task rooms.Task
+		s.ok(json.Unmarshal([]byte(m.Body), &task))
+		return task.Kind == rooms.PushTask && slices.Contains(task.Users, alice)
+	})
+	if n := s.unread(alice, room); n != 1 || !hinted {
+		t.Errorf("%d are unread, and that the pushers are told of it is %v", n, hinted)
+	}
+	// Nothing is left to be told of.
+	q.sent = nil
+	_, err = s.relate(room, alice, "m.thread", one, "")
+	s.ok(err)
+	s.deliver(room)
+	if len(q.sent) != 0 {
+		t.Errorf("there are tasks: %v", q.sent)
 	}
 }

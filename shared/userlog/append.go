@@ -122,7 +122,7 @@ func (s *Service) Moved(ctx context.Context, user, room string, to Pos, counter 
 		if err != nil {
 			return false, err
 		}
-		done, _, err := s.move(ctx, user, c, max(to, c.ownPos()), counter)
+		done, _, err := s.move(ctx, user, c, 0, max(to, c.ownPos()), counter)
 		return done, err
 	})
 }
@@ -137,9 +137,10 @@ func (c Cursor) ownPos() Pos {
 
 // MovedAll is Moved for many users of one room. It reads their cursors together;
 // one that somebody else moves meanwhile is read again. It returns the users with
-// pushers whose last entry of the room notifies them, also if it was there already:
-// whoever wrote it may have died before it was sent.
-func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos, counter Counter) (pushed []string, err error) {
+// pushers whom an entry of the room may notify of what is after since, also if
+// it was there already: whoever wrote it may have died before it was sent, or was a
+// request of the user's own, which sends nothing.
+func (s *Service) MovedAll(ctx context.Context, room string, since Pos, to map[string]Pos, counter Counter) (pushed []string, err error) {
 	refs := make([]store.Ref, 0, len(to))
 	for user := range to {
 		refs = append(refs, store.Ref{Table: store.Users, Key: CursorKey(user, room)})
@@ -167,7 +168,7 @@ func (s *Service) MovedAll(ctx context.Context, room string, to map[string]Pos, 
 				}
 			}
 			read = false
-			done, push, err := s.move(ctx, user, c, max(to, c.ownPos()), counter)
+			done, push, err := s.move(ctx, user, c, since, max(to, c.ownPos()), counter)
 			if push {
 				mu.Lock()
 				pushed = append(pushed, user)
@@ -226,26 +227,27 @@ func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos, coun
 		if c.Membership == "join" {
 			to = max(to, head)
 		}
-		done, _, err := s.move(ctx, user, c, to, counter)
+		done, _, err := s.move(ctx, user, c, 0, to, counter)
 		return done, err
 	})
 }
 
 // move brings the cursor to or beyond to, with its entry in the log. It reports
-// done false where somebody else was faster, and push if the entry is to be sent
-// by pushers.
+// done false where somebody else was faster, and push if there may be something for
+// pushers to send in the entry, or in one before it that is after since.
 //
 // The cursor is written before the entry: a cursor whose entry is missing is
 // repaired by the next append, while an entry without a cursor would be told
 // twice. The number in the cursor names a slot of the log that holds either
 // this entry or one of another room; in the latter case a new slot is taken.
-func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos, counter Counter) (done, push bool, err error) {
+func (s *Service) move(ctx context.Context, user string, c Cursor, since, to Pos, counter Counter) (done, push bool, err error) {
 	h, err := s.end(ctx, user)
 	if err != nil {
 		return false, false, err
 	}
 	pushes := func(notes []Note) bool { return h.Pushers != 0 && len(notes) > 0 }
 	if c.N != 0 {
+		push = h.Pushers != 0 && c.From > since
 		slot, free, err := s.slot(ctx, user, c, h)
 		if err != nil {
 			return false, false, err
@@ -264,9 +266,9 @@ func (s *Service) move(ctx context.Context, user string, c Cursor, to Pos, count
 				}
 			}
 			done, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To, Notes: notes})
-			return done && c.To >= to, pushes(notes), err
+			return done && c.To >= to, push || pushes(notes), err
 		}
-		push = pushes(slot.Notes)
+		push = push || pushes(slot.Notes)
 	}
 	if c.To >= to {
 		return true, push, nil
