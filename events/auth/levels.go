@@ -287,6 +287,15 @@ func (p PowerLevels) Notification(key string) int64 {
 	return p.or(p.given().notifications[key], 50)
 }
 
+// Notifications are the levels to trigger kinds of notifications; any other is 50.
+func (p PowerLevels) Notifications() map[string]int64 {
+	levels := map[string]int64{}
+	for key := range p.given().notifications {
+		levels[key] = p.Notification(key)
+	}
+	return levels
+}
+
 // CanSend reports whether a user's level is enough for this type of event. It
 // says nothing about membership.
 func (p PowerLevels) CanSend(user, typ string, isState bool) bool {

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/virga-im/virga/events/auth"
-	"github.com/virga-im/virga/events/canonicaljson"
 	"github.com/virga-im/virga/events/pdu"
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/grant"
@@ -471,20 +470,8 @@ func (u *Unread) levels(ctx context.Context, r *counted) (sender int64, notifica
 	if err != nil {
 		return 0, nil, err
 	}
-	sender = auth.Levels(r.event.Version, state).UserLevel(r.event.Sender)
-	rows, err := u.s.StateEvents(ctx, u.room, r.CurrentRoot(), auth.Key{Type: typeLevels})
-	if err != nil || len(rows) == 0 {
-		return sender, nil, err
-	}
-	levels := canonicaljson.Get(canonicaljson.Get(rows[0].JSON, "content"), "notifications")
-	notifications = map[string]int64{}
-	for kind, level := range canonicaljson.Fields(levels) {
-		var n int64
-		if json.Unmarshal(level, &n) == nil { // others write what they like
-			notifications[kind] = n
-		}
-	}
-	return sender, notifications, nil
+	levels := auth.Levels(r.event.Version, state)
+	return levels.UserLevel(r.event.Sender), levels.Notifications(), nil
 }
 
 // outcome is what the user's rules say of an event of somebody else, or nil if it
