@@ -182,6 +182,9 @@ func sameLength(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// Pass lets time pass.
+func (s *Server) Pass(d time.Duration) { s.clock.step(d) }
+
 // Reset begins to count anew.
 func (s *Server) Reset() {
 	s.requests, s.work = new(store.Meter), new(store.Meter)
