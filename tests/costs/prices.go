@@ -1,7 +1,8 @@
 package costs
 
-// The prices are those of us-east-1 on demand, in dollars without taxes, and the
-// free tiers are those that do not end. The free tier of API Gateway (1 M calls a
+// The prices are those of us-east-1 on demand, in dollars without taxes, as AWS's
+// pages were known on priceDate: no test fetches them. The free tiers are those
+// that do not end. The free tier of API Gateway (1 M calls a
 // month) is for a year and for old accounts alone, and the credits of new
 // accounts are spent once: neither is counted.
 const (
@@ -62,7 +63,7 @@ var prices = [items]price{
 	queueCalls:   {"SQS", "calls, standard queue, each 64 KB", 0.40, million, million, "aws.amazon.com/sqs/pricing"},
 	logGB:        {"CloudWatch", "GB of logs taken in", 0.50, 1, 5, "aws.amazon.com/cloudwatch/pricing"},
 	logKeptGB:    {"CloudWatch", "GB of logs kept, a month", 0.03, 1, 5, "aws.amazon.com/cloudwatch/pricing"},
-	timerRuns:    {"EventBridge", "runs of a schedule", 1.00, million, 14 * million, "aws.amazon.com/eventbridge/pricing"},
+	timerRuns:    {"EventBridge", "runs of a rule on a schedule (AWS is vague; some say free)", 1.00, million, 0, "aws.amazon.com/eventbridge/pricing"},
 	objectGB:     {"S3", "GB kept, a month", 0.023, 1, 0, "aws.amazon.com/s3/pricing"},
 	objectPuts:   {"S3", "PUT", 5.00, million, 0, "aws.amazon.com/s3/pricing"},
 	objectGets:   {"S3", "GET", 0.40, million, 0, "aws.amazon.com/s3/pricing"},

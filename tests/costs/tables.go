@@ -38,23 +38,24 @@ func cents(d float64) string {
 // number has at most one place after the point.
 func number(n float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", n), ".0") }
 
-// split is a bill by service, then all of it, and what is left of it after the
-// free tier.
-func split(b bill) []string {
-	var cells []string
-	for _, s := range services {
-		cells = append(cells, cents(b.part(s, false)))
-	}
-	return append(cells, cents(b.full()), cents(b.afterFree()))
-}
-
 type writer struct{ strings.Builder }
 
 func (w *writer) say(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 
+// head begins a table. Its first column has words, and so has one whose name
+// begins with <; the others have numbers.
 func (w *writer) head(cells ...string) {
+	rule := "|"
+	for i, c := range cells {
+		cells[i] = strings.TrimPrefix(c, "<")
+		if i == 0 || cells[i] != c {
+			rule += " --- |"
+		} else {
+			rule += " --: |"
+		}
+	}
 	w.row(cells...)
-	w.say("| --- |%s", strings.Repeat(" --: |", len(cells)-1))
+	w.say("%s", rule)
 }
 
 func (w *writer) row(cells ...string) { w.say("| %s |", strings.Join(cells, " | ")) }
@@ -72,7 +73,7 @@ var messageSizes = []int{2, 10, 100, 1000}
 func (f *figures) report() string {
 	var w writer
 	w.say("# What it costs\n")
-	w.say("Written by `go test ./tests/costs -update`; the package comment says how. Dollars without taxes, prices of %s as published on %s, a month of 30 days. "+
+	w.say("Written by `go test ./tests/costs -update`; the package comment says how. Dollars without taxes, prices of %s as known on %s, a month of 30 days. "+
 		"Nothing here has met a real bill.\n", priceRegion, priceDate)
 	w.say("- **Metered**: requests, runs of functions, read and write units, messages of queues, bytes of bodies and logs. They are counted in the server itself, in each request and in all that its workers do after it.")
 	w.say("- **Assumed**: how long functions run, cold starts, headers ([below](#assumed)), and what people do all month ([below](#an-office)).")
@@ -93,18 +94,18 @@ func (f *figures) report() string {
 func (f *figures) aims(w *writer) {
 	sent, fetched := f.messageCost(10)
 	all := sent.plus(fetched)
-	today, queue := f.waits(month.Hours(), false).bill, f.waits(month.Hours(), true).bill
+	today, queue := doorFree(f.waits(month.Hours(), false).bill), doorFree(f.waits(month.Hours(), true).bill)
 	stack := sum(f.idleStack())
 	office, officeQueue := sum(f.office(50, false)), sum(f.office(50, true))
 	w.say("## Aims\n")
-	w.head("", "$", "aim")
+	w.head("", "$", "<aim")
 	row := func(what string, dollars, aim float64, b bill, free bool) {
 		w.row(what, cents(dollars), verdict(dollars, aim, b, free))
 	}
 	row("a million messages to 10 active members, sent and told", sent.full(), aimMessage, sent, false)
 	row("the same, and fetched by 9 waiting devices", all.full(), aimMessage, all, false)
-	row("a device that waits all month, held by functions, CloudFront's requests free", doorFree(today), aimDevice, today, false)
-	row("the same, held by a queue (not built)", doorFree(queue), aimDevice, queue, false)
+	row("a device that waits all month, held by functions, with CloudFront's free tier", today.full(), aimDevice, today, false)
+	row("the same, held by a queue (not built)", queue.full(), aimDevice, queue, false)
 	row("an idle stack, a month", stack.full(), aimStack, stack, false)
 	row("an office of 50, a month, after free", office.afterFree(), aimOffice, office, true)
 	row("the same, waiting in a queue (not built)", officeQueue.afterFree(), aimOffice, officeQueue, true)
@@ -112,23 +113,32 @@ func (f *figures) aims(w *writer) {
 	send, fetch := f.rooms[10].send, f.rooms[10].fetch
 	w.say("- *A message that is fetched too.* Nine devices that each come back by a request of their own pay for gateway, front door and function before they read anything: %s of the %s. "+
 		"Less of that takes fewer requests (several messages in one `/sync`, which a busy room does by itself), not cheaper ones. Of sending, %s read and %s write units, 2 + 2 are for each member; "+
-		"a room that is pulled (today above %d members) writes %s and reads %s, for %s reads more in each `/sync`.",
+		"a room that is pulled (today above %d active members, where a message a minute reads %s units: nearly all to ask who of the members has looked lately) writes %s whatever its size, for %s reads more in each `/sync`.",
 		money(fetched.part("API Gateway", false)+fetched.part("CloudFront", false)+fetched.part("Lambda", false)), money(all.full()),
-		number(send.reads), number(send.writes), pulled, number(f.rooms[1000].send.writes), number(f.rooms[1000].send.reads),
+		number(send.reads), number(send.writes), pulled, number(f.rooms[1000].send.reads), number(f.rooms[1000].send.writes),
 		number(f.rooms[1000].fetch.reads-fetch.reads))
 	w.say("- *A device that waits*, today: the hold in a queue. With functions of 128 MB instead of %d it would be %s, and still missed.",
-		route.Waiting.MemoryMB(), money(doorFree(lighter(today))))
-	w.say("- *A device that waits in a queue*: each 20 s are three calls of the gateway, %s a month. Two holds in a row for a client that waits 40 s are five calls instead of six; "+
-		"nothing else of it is large.", money(queue.part("API Gateway", false)))
-	w.say("- *The office*: waiting is %s of %s in functions, and %s of %s in queues (both full); what remains is what people say.\n",
+		route.Waiting.MemoryMB(), money(lighter(today).full()))
+	w.say("- *A device that waits in a queue*: each 20 s are three calls of the gateway (`/sync`, the wait, the look after it), %s a month. "+
+		"If the front door sent a `/sync` whose `since` was just answered with nothing straight to its queue, it would be two calls and one run: about %s. "+
+		"Clients that wait 40 s or longer could be held twice in a row, five calls instead of six.",
+		money(queue.part("API Gateway", false)), money(queue.full()-firstLeg(queue)))
+	w.say("- *The office*: waiting is %s of %s in functions, and %s of %s in queues (both full); what remains is what people say. The queue is what brings it near its aim, and two calls a wait below.\n",
 		money(f.waits(50*workdays*hoursOpen, false).bill.full()), money(office.full()),
 		money(f.waits(50*workdays*hoursOpen, true).bill.full()), money(officeQueue.full()))
 }
 
-// doorFree is a bill when only CloudFront's free requests are left for it.
-func doorFree(b bill) float64 {
-	b[doorRequests] = 0
-	return b.full()
+// doorFree is a bill where only CloudFront's free tier is left for it: others
+// have used the rest.
+func doorFree(b bill) bill {
+	b[doorRequests], b[doorRuns], b[doorOutGB] = 0, 0, 0
+	return b
+}
+
+// firstLeg is what the first of the two runs of a hold costs in such a bill, and
+// its call of the gateway: half of what the two cost, and a third of the calls.
+func firstLeg(b bill) float64 {
+	return b.part("API Gateway", false)/3 + (b.part("Lambda", false)+b.part("DynamoDB", false)+b.part("CloudWatch", false))/2
 }
 
 // lighter is a bill whose functions have 128 MB instead of those that wait.
@@ -157,7 +167,7 @@ func (f *figures) deviceTable(w *writer) {
 	w.say("## A device that waits\n")
 	w.say("One client that is open day and night, in ten rooms where nothing happens. A function looks once a second and is held for %.0f s; "+
 		"a queue would hold for 20 s without a function, for two runs and three calls of the gateway. Dollars a month.\n", maxHold.Seconds())
-	w.head(append(append([]string{"held by", "times", "read units"}, services[:6]...), "**full**", "CloudFront's requests free", "after free")...)
+	w.head(append(append([]string{"held by", "times", "read units"}, services[:6]...), "**full**", "with CloudFront's free tier", "after free")...)
 	for _, queue := range []bool{false, true} {
 		l := f.waits(month.Hours(), queue)
 		name := "functions, today"
@@ -168,7 +178,7 @@ func (f *figures) deviceTable(w *writer) {
 		for _, s := range services[:6] {
 			cells = append(cells, cents(l.bill.part(s, false)))
 		}
-		w.row(append(cells, "**"+cents(l.bill.full())+"**", cents(doorFree(l.bill)), cents(l.bill.afterFree()))...)
+		w.row(append(cells, "**"+cents(l.bill.full())+"**", cents(doorFree(l.bill).full()), cents(l.bill.afterFree()))...)
 	}
 	w.say("")
 }
@@ -220,7 +230,7 @@ func (f *figures) officeTables(w *writer) {
 	}
 	w.say("\n### Where a small VPS is cheaper\n")
 	w.say("A machine of $5 or $20 a month runs `go run ./infra/local` for as many people as fit it, and is yours to keep alive, back up and update. By these prices and this office, after free:\n")
-	w.head("a month", "waiting in functions, today", "waiting in a queue (not built)")
+	w.head("a month", "<waiting in functions, today", "<waiting in a queue (not built)")
 	for _, d := range vps {
 		w.row(money(d), f.crossing(d, false), f.crossing(d, true))
 	}
@@ -269,7 +279,7 @@ func (f *figures) actTable(w *writer) {
 
 func (f *figures) assumedTable(w *writer) {
 	w.say("## Assumed\n")
-	w.head("", "value", "why")
+	w.head("", "value", "<why")
 	for _, a := range assumptions {
 		w.row(a.what, strings.TrimSpace(fmt.Sprintf("%v %s", a.value, a.unit)), a.why)
 	}
@@ -280,7 +290,7 @@ func (f *figures) assumedTable(w *writer) {
 func priceTable(w *writer) {
 	w.say("## Prices\n")
 	w.say("%s, %s. API Gateway's free calls end after a year and new accounts do not have them; credits of new accounts are spent once. Neither is counted.\n", priceRegion, priceDate)
-	w.head("", "$", "for", "free a month", "source")
+	w.head("", "$", "for", "free a month", "<source")
 	count := func(n float64) string {
 		if n >= million {
 			return number(n/million) + " M"
@@ -300,7 +310,7 @@ func priceTable(w *writer) {
 func (f *figures) short() string {
 	var w writer
 	w.say("\n")
-	w.head("", "$", "in the free tier", "aim")
+	w.head("", "full", "after free tiers", "<aim")
 	m := f.rooms[10]
 	sent, fetched := m.send.bill.times(million), m.fetch.bill.times(9*million)
 	all := sent.plus(fetched)
@@ -311,7 +321,7 @@ func (f *figures) short() string {
 		if queue {
 			what = "the same, waiting in a queue (designed, not built)"
 		}
-		w.row(what, cents(b.full()), cents(b.afterFree()), mark(doorFree(b), aimDevice))
+		w.row(what, cents(b.full()), cents(b.afterFree()), mark(doorFree(b).full(), aimDevice))
 	}
 	stack := sum(f.idleStack())
 	w.row("a stack where nothing happens, a month", cents(stack.full()), cents(stack.afterFree()), mark(stack.full(), aimStack))
