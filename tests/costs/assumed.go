@@ -3,7 +3,6 @@ package costs
 import (
 	"math"
 
-	"github.com/virga-im/virga/shared/route"
 	"github.com/virga-im/virga/tests/meter"
 )
 
@@ -49,7 +48,7 @@ func storeMS(calls int) float64 {
 	return storeCallMS.value * (float64(min(calls, inSequence)) + float64(max(0, calls-inSequence))/atATime)
 }
 
-// A function is what is declared of a route or worker.
+// A function is what is known of the function of a route or worker.
 type function struct {
 	memoryMB  int
 	passwords bool
@@ -70,6 +69,3 @@ func (f function) milliseconds(r meter.Run, pushes bool) float64 {
 	}
 	return math.Ceil(ms)
 }
-
-// Sizes of functions, as the stack deploys them.
-var backgroundMB = route.Background.MemoryMB()

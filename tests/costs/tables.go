@@ -112,10 +112,11 @@ func (f *figures) aims(w *writer) {
 	w.say("\nWhat would reach those that are missed:\n")
 	send, fetch := f.rooms[10].send, f.rooms[10].fetch
 	w.say("- *A message that is fetched too.* Nine devices that each come back by a request of their own pay for gateway, front door and function before they read anything: %s of the %s. "+
-		"Less of that takes fewer requests (several messages in one `/sync`, which a busy room does by itself), not cheaper ones. Of sending, %s read and %s write units, 2 + 2 are for each member; "+
-		"a room that is pulled (today above %d active members, where a message a minute reads %s units: nearly all to ask who of the members has looked lately) writes %s whatever its size, for %s reads more in each `/sync`.",
+		"Less of that takes fewer requests (several messages in one `/sync`, which a busy room does by itself), not cheaper ones. Of sending, %s read and %s write units, %s and %s are for each member; "+
+		"a room that is pulled (today above %d active members, where a message a minute reads %s units: nearly all to ask who of the members has a pusher, which is remembered for a minute) writes %s whatever its size, for %s reads more in each `/sync`.",
 		money(fetched.part("API Gateway", false)+fetched.part("CloudFront", false)+fetched.part("Lambda", false)), money(all.full()),
-		number(send.reads), number(send.writes), pulled, number(f.rooms[1000].send.reads), number(f.rooms[1000].send.writes),
+		number(send.reads), number(send.writes),
+		number((f.rooms[100].send.reads-f.rooms[50].send.reads)/50), number((f.rooms[100].send.writes-f.rooms[50].send.writes)/50), pulled, number(f.rooms[1000].send.reads), number(f.rooms[1000].send.writes),
 		number(f.rooms[1000].fetch.reads-fetch.reads))
 	w.say("- *A device that waits*, today: the hold in a queue. With functions of 128 MB instead of %d it would be %s, and still missed.",
 		route.Waiting.MemoryMB(), money(lighter(today).full()))
