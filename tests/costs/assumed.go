@@ -67,5 +67,5 @@ func (f function) milliseconds(r meter.Run, pushes bool) float64 {
 	default:
 		ms += requestMS.value * 256 / float64(f.memoryMB) // memory is processor too
 	}
-	return math.Ceil(ms)
+	return math.Ceil(ms - nudge) // as it is billed
 }

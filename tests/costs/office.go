@@ -70,7 +70,14 @@ func (f *figures) office(people int, queue bool) []line {
 			news++
 			receipts.bill = receipts.bill.plus(f.at(r.size, of["told"]).times(n))
 		}
-		into(&fetched, n*readers*news, f.at(r.size, of["fetch"]))
+		fetch := f.at(r.size, of["fetch"])
+		if queue {
+			// News end a hold: the request before it, the wait, and the message
+			// that ends it come on top of the request that fetches.
+			fetch = fetch.plus(o[actHold].bill, o[actLook].bill.times(-1))
+			fetch[queueCalls]++
+		}
+		into(&fetched, n*readers*news, fetch)
 	}
 	sent.what, fetched.what = "messages sent", "`/sync` answered with news (each message, typing, receipts, to each other member)"
 	receipts.what, typing.what = "receipts", "typing begins or ends"

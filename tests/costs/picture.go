@@ -61,12 +61,13 @@ func (f *figures) picture() string {
 			p(`<circle cx="%.1f" cy="%.1f" r="4" fill="%s"/>`, x(float64(n)), y(d), l.colour)
 			if n == most {
 				anchor = "end"
+				dy = math.Copysign(math.Abs(dy)*1.8, dy)
 			}
-			p(`<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">$%.2f</text>`, x(float64(n)), y(d)+dy, anchor, l.colour, d)
+			p(`<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>`, x(float64(n)), y(d)+dy, anchor, l.colour, money(d))
 		}
 	}
-	p(`<text x="%d" y="%d" fill="#d9534f">— waiting in functions, today</text>`, left+20, top+18)
-	p(`<text x="%d" y="%d" fill="#2f81c9">- - waiting in a queue, not built</text>`, left+20, top+36)
+	p(`<text x="%d" y="%d" fill="#d9534f">— clients wait in functions, today</text>`, left+20, top+18)
+	p(`<text x="%d" y="%d" fill="#2f81c9">- - clients wait in a queue, not built</text>`, left+20, top+36)
 	p(`</svg>`)
 	return b.String()
 }
