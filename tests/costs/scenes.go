@@ -81,10 +81,10 @@ func meterOthers() (others, error) {
 	return all, nil
 }
 
-// in runs something in a world of its own.
-func in(w *world, err error, run func() ([]meter.Run, error)) (rs []meter.Run, _ error) {
-	if err != nil {
-		return nil, err
+// in runs something in a new world, if it could be made.
+func in(w *world, made error, run func() ([]meter.Run, error)) (rs []meter.Run, err error) {
+	if made != nil {
+		return nil, made
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	return run()
