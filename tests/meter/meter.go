@@ -62,7 +62,7 @@ type Server struct {
 	requests, work *store.Meter
 
 	mu       sync.Mutex
-	calls    []string
+	calls    []local.Call
 	runs     []Run
 	messages []queue.Message
 	log      counter
@@ -108,7 +108,7 @@ func New(o Options) (*Server, error) {
 	lo.Fault = func(c local.Call) local.Fault {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.calls = append(s.calls, describe(c))
+		s.calls = append(s.calls, c)
 		return local.NoFault
 	}
 	if s.db, err = local.Open(lo); err != nil {
@@ -362,8 +362,8 @@ func (s *Server) Explain() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.calls {
-		if !strings.Contains(c, "BENCH") && !strings.HasPrefix(c, string(local.OpCursor)) {
-			fmt.Fprintf(&b, "    %s\n", c)
+		if text := describe(c); !strings.Contains(text, "BENCH") && c.Op != local.OpCursor {
+			fmt.Fprintf(&b, "    %s\n", text)
 		}
 	}
 	return b.String()
