@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/mxerr"
@@ -224,63 +223,4 @@ func (s *Service) moved(ctx context.Context, room string, since timeline.Pos, au
 		}
 	}
 	return nil
-}
-
-// phonesFor is how long a process remembers which members of a pulled room have
-// pushers: to find out takes a read for each member. Who sets the first pusher is
-// notified of such rooms after that time.
-const phonesFor = time.Minute
-
-// phones are the members of a pulled room with pushers, and the version of their
-// settings.
-type phones struct {
-	at      time.Time
-	members []timeline.StateRow
-	users   map[string]int64
-}
-
-// maxPhones is of how many rooms phones are remembered.
-const maxPhones = 100
-
-// phones returns the members whom something since the last fan-out notifies, if
-// they have a pusher: their logs are written, since that is what pushers send.
-func (s *Service) phones(ctx context.Context, room string, fan timeline.Fan, head *timeline.Head, unread *timeline.Unread) (map[string]timeline.Pos, error) {
-	now := s.Clock.Now()
-	s.box.Lock()
-	known, ok := s.pushed[room]
-	s.box.Unlock()
-	if !ok || now.Sub(known.at) > phonesFor {
-		members, err := s.Timeline.LocalMembers(ctx, room, head)
-		if err != nil {
-			return nil, err
-		}
-		users, err := s.Log.WithPushers(ctx, usersOf(members))
-		if err != nil {
-			return nil, err
-		}
-		known = phones{at: now, users: users}
-		for _, m := range members {
-			if _, ok := users[m.StateKey]; ok {
-				known.members = append(known.members, m)
-			}
-		}
-		s.box.Lock()
-		if len(s.pushed) >= maxPhones {
-			clear(s.pushed)
-		}
-		s.pushed[room] = known
-		s.box.Unlock()
-	}
-	unread.Knows(head, known.members)
-	audience := map[string]timeline.Pos{}
-	for user, version := range known.users {
-		notifies, err := unread.Notifies(ctx, user, version, fan.Done, head.Pos)
-		if err != nil {
-			return nil, err
-		}
-		if notifies {
-			audience[user] = head.Pos
-		}
-	}
-	return audience, nil
 }

@@ -119,12 +119,12 @@ func (c counted) Wake(ctx context.Context, keys ...string) error {
 // once.
 func TestAMessageInAPulledRoomCostsTheSameForMany(t *testing.T) {
 	costs := map[int]store.Capacity{}
-	for _, n := range []int{8, 60} {
+	for _, n := range []int{40, 80} {
 		h := openHall(t, n)
 		h.rooms.PullAbove = 5
 		h.say(h.room, alice, said(0))
 		h.is(timeline.StatePulled)
-		h.say(h.room, alice, said(1)) // once a minute a process finds out who has pushers
+		h.say(h.room, alice, said(1)) // a process finds out once who has pushers
 		h.listen(h.users...)
 		woken := counted{h.log.Waker, map[string]int{}}
 		h.log.Waker = woken
@@ -148,7 +148,7 @@ func TestAMessageInAPulledRoomCostsTheSameForMany(t *testing.T) {
 		}
 		h.heardAll(3, h.users...)
 	}
-	if costs[8] != costs[60] || costs[8].Writes != 1 {
+	if costs[40] != costs[80] || costs[40].Writes != 1 {
 		t.Errorf("a message costs %v", costs)
 	}
 }

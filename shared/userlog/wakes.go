@@ -93,26 +93,50 @@ func (s *Service) wakesSince(ctx context.Context, from wakesUpTo) (woken map[str
 	if up, err = s.lastWake(ctx); err != nil {
 		return nil, up, err
 	}
-	if up.n == from.n {
-		s.seen.wake(nil, up)
-		return nil, up, nil
+	woken, whole, err := s.wakesIn(ctx, from.n, up.n)
+	if err != nil {
+		return nil, up, err
 	}
-	q := store.Query{Table: store.Users, Part: wakesPart, From: wakeKeyOf(from.n + 1).Sort, To: wakeKeyOf(up.n).Sort, Consistency: store.Consistent}
-	woken = map[string]bool{}
-	n := from.n
-	for it, err := range store.All(ctx, s.DB, q) {
-		if err != nil {
-			return nil, up, fmt.Errorf("read who woke: %w", err)
-		}
-		n++
-		woken[it.Str("u")] = true
-	}
-	if n != up.n {
-		s.seen.forget() // one is missing, not written yet or expired
+	if !whole {
+		s.seen.forget()
 		return nil, wakesUpTo{}, nil
 	}
 	s.seen.wake(woken, up)
 	return woken, up, nil
+}
+
+// wakesIn returns who woke after a number of wakes and up to another. It is not whole
+// if one is missing, not written yet or expired.
+func (s *Service) wakesIn(ctx context.Context, from, to int64) (woken map[string]bool, whole bool, err error) {
+	woken = map[string]bool{}
+	if to == from {
+		return woken, true, nil
+	}
+	n := from
+	q := store.Query{Table: store.Users, Part: wakesPart, From: wakeKeyOf(from + 1).Sort, To: wakeKeyOf(to).Sort, Consistency: store.Consistent}
+	for it, err := range store.All(ctx, s.DB, q) {
+		if err != nil {
+			return nil, false, fmt.Errorf("read who woke: %w", err)
+		}
+		n++
+		woken[it.Str("u")] = true
+	}
+	return woken, n == to, nil
+}
+
+// WokenSince returns who woke, or got a first pusher, after a number of wakes, and how
+// many there are now; nil if it cannot be told. It costs a read unit, and another if
+// somebody woke.
+func (s *Service) WokenSince(ctx context.Context, n int64) (woken map[string]bool, now int64, err error) {
+	up, err := s.lastWake(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	woken, ok, err := s.wakesIn(ctx, n, up.n)
+	if err != nil || !ok {
+		return nil, up.n, err
+	}
+	return woken, up.n, nil
 }
 
 // seen remembers who is active and who is dormant. The former is safe: activity is

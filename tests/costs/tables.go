@@ -328,7 +328,7 @@ func (f *figures) short() string {
 		if queue {
 			what = "the same, waiting in a queue (designed, not built)"
 		}
-		w.row(what, cents(b.full()), cents(b.afterFree()), mark(doorFree(b).full(), aimDevice))
+		w.row(what, cents(b.full()), cents(b.afterFree()), mark(doorFree(b).full(), aimDevice)+", at "+money(doorFree(b).full())+" with CloudFront's free tier alone")
 	}
 	stack := sum(f.idleStack())
 	w.row("a stack where nothing happens, a month", cents(stack.full()), cents(stack.afterFree()), mark(stack.full(), aimStack))
