@@ -69,13 +69,9 @@ func functionID(name string) string {
 // addLogs adds a log group for each section. They belong to the stack, which
 // deletes them: groups that Lambda makes by itself stay for ever.
 func (s *stack) addLogs(functions []*function) {
-	days := 7
-	if s.prod() {
-		days = 30
-	}
 	for _, section := range sections(functions) {
 		group := awslogs.NewCfnLogGroup(s.Stack, jsii.String(logical(section)+"Logs"), &awslogs.CfnLogGroupProps{
-			LogGroupName: jsii.String("/virga/" + s.opts.stack + "/" + section), RetentionInDays: jsii.Number(days),
+			LogGroupName: jsii.String("/virga/" + s.opts.stack + "/" + section), RetentionInDays: jsii.Number(s.opts.logDays),
 		})
 		group.ApplyRemovalPolicy(awscdk.RemovalPolicy_DESTROY, nil)
 		s.logs[section] = group

@@ -5,6 +5,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigatewayv2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfront"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsroute53"
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/virga-im/virga/shared/route"
@@ -101,7 +102,26 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 		d.host = jsii.String(s.opts.domain)
 	}
 	d.url = jsii.String("https://" + *d.host)
+	s.addRecords(d)
 	return d, nil
+}
+
+// distributionZone is the hosted zone that all distributions are in.
+const distributionZone = "Z2FDTNDATAQYW2"
+
+// addRecords points the domain to the distribution, in both address families.
+func (s *stack) addRecords(d *door) {
+	if s.opts.zone == "" {
+		return
+	}
+	for _, kind := range []string{"A", "AAAA"} {
+		awsroute53.NewCfnRecordSet(s.Stack, jsii.String("Record"+kind), &awsroute53.CfnRecordSetProps{
+			HostedZoneId: jsii.String(s.opts.zone), Name: jsii.String(s.opts.domain + "."), Type: jsii.String(kind),
+			AliasTarget: &awsroute53.CfnRecordSet_AliasTargetProperty{
+				DnsName: d.distribution.AttrDomainName(), HostedZoneId: jsii.String(distributionZone),
+			},
+		})
+	}
 }
 
 // addAPI adds a gateway and returns it as an origin.

@@ -22,8 +22,11 @@
 package main
 
 import (
+	"flag"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/jsii-runtime-go"
@@ -46,8 +49,13 @@ func run() error {
 	if out == "" {
 		out = "cdk.out"
 	}
-	app := newApp(out, nil)
-	opts, err := readOptions(func(name string) any { return app.Node().TryGetContext(&name) })
+	said, err := readFlags(os.Args[1:])
+	if err != nil {
+		return err
+	}
+	app := newApp(out, said)
+	context, _ := app.Node().GetAllContext(nil).(map[string]any)
+	opts, err := readOptions(context)
 	if err != nil {
 		return err
 	}
@@ -61,6 +69,29 @@ func run() error {
 	}
 	app.Synth(nil)
 	return nil
+}
+
+// readFlags reads -c name=value, as often as it is given. The CDK's command line
+// hands the context over by itself; these are for a run without it.
+func readFlags(args []string) (map[string]any, error) {
+	said := map[string]any{}
+	flags := flag.NewFlagSet("virga", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.Func("c", "", func(pair string) error {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("write name=value")
+		}
+		said[name] = value
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("%q is not understood: write -c name=value", flags.Arg(0))
+	}
+	return said, nil
 }
 
 // newApp returns an app that writes to the folder out.

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,31 +16,109 @@ import (
 
 func TestOptionsAreCheckedBeforeAnythingIsMade(t *testing.T) {
 	const certificate = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
+	domain := map[string]any{"domain": "m.example.org", "certificateArn": certificate}
 	for _, tt := range []struct {
 		context map[string]any
 		wrong   string // part of the error; empty if there is none
 	}{
-		{map[string]any{"serverName": "example.org"}, ""},
-		{map[string]any{"serverName": "example.org", "stage": "prod", "layout": "group", "arch": "host"}, ""},
-		{map[string]any{"serverName": "example.org", "domain": "m.example.org", "certificateArn": certificate}, ""},
-		{map[string]any{"serverName": "example.org", "registration": "open", "rateLimits": false}, ""},
-		{map[string]any{}, "-c serverName=example.org"},
+		{map[string]any{}, ""},
+		{map[string]any{"stage": "prod", "layout": "group", "arch": "host"}, ""},
+		{domain, ""},
+		{with(domain, "hostedZoneId", "Z0123456789ABC"), ""},
+		{map[string]any{"registration": "open", "rateLimits": false}, ""},
+		{map[string]any{"stack": "pr-123"}, ""},
+		{map[string]any{"logRetention": 90.0}, ""},
+		{map[string]any{"budget": "10", "alarmEmail": "admin@example.org"}, ""},
+		{map[string]any{"budget": 0.5, "alarms": true, "alarmEmail": "admin@example.org"}, ""},
+		{map[string]any{"aws:cdk:enable-path-metadata": true, "@aws-cdk/core:checkSecretUsage": true, "availability-zones:account=1:region=x": []any{}, "cli-telemetry": false}, ""},
+
+		{map[string]any{"serverName": nil}, "-c serverName=example.org"},
 		{map[string]any{"serverName": "https://example.org"}, "without https://"},
-		{map[string]any{"serverName": "example.org", "stage": "production"}, "one of dev, prod"},
-		{map[string]any{"serverName": "example.org", "registration": "everybody"}, "closed"},
-		{map[string]any{"serverName": "example.org", "domain": "m.example.org"}, "certificateArn"},
-		{map[string]any{"serverName": "example.org", "certificateArn": certificate}, "domain"},
-		{map[string]any{"serverName": "example.org", "domain": "m.example.org", "certificateArn": strings.Replace(certificate, "us-east-1", "eu-west-1", 1)}, "us-east-1"},
-		{map[string]any{"serverName": "example.org", "stack": "a_b"}, "hyphens"},
-		{map[string]any{"serverName": "example.org", "stack": "pr-123"}, ""},
+		{map[string]any{"stage": "production"}, "one of dev, prod"},
+		{map[string]any{"stage": ""}, "-c stage=: give it a value"},
+		{map[string]any{"registation": "open"}, "-c registation: there is no such word; there are serverName, stage"},
+		{map[string]any{"servername": "example.org"}, "-c servername"},
+		{map[string]any{"registration": "everybody"}, "-c registration=everybody: \"everybody\" is none of closed, token, open"},
+		{map[string]any{"domain": "m.example.org"}, "certificateArn"},
+		{with(domain, "domain", "https://m.example.org"), "without https://"},
+		{with(domain, "domain", "m.example.org/"), "slash"},
+		{with(domain, "domain", "m.example.org:443"), "port"},
+		{map[string]any{"certificateArn": certificate}, "domain"},
+		{with(domain, "certificateArn", strings.Replace(certificate, "us-east-1", "eu-west-1", 1)), "us-east-1"},
+		{map[string]any{"hostedZoneId": "Z0123456789ABC"}, "needs -c domain"},
+		{with(domain, "hostedZoneId", "example.org"), "the id of a hosted zone"},
+		{map[string]any{"stack": "a_b"}, "hyphens"},
+		{map[string]any{"stack": strings.Repeat("a", 24)}, "at most 23"},
+		{map[string]any{"logRetention": "8"}, "one of 1 3 5 7 14 30"},
+		{map[string]any{"logRetention": "for ever"}, "one of 1 3 5 7 14 30"},
+		{map[string]any{"budget": "$10", "alarmEmail": "admin@example.org"}, "such as 10"},
+		{map[string]any{"budget": "0", "alarmEmail": "admin@example.org"}, "such as 10"},
+		{map[string]any{"budget": "10"}, "needs -c alarmEmail"},
+		{map[string]any{"alarms": "on"}, "needs -c alarmEmail"},
+		{map[string]any{"alarms": "yes", "alarmEmail": "admin@example.org"}, "one of off, on"},
+		{map[string]any{"alarmEmail": "admin@example.org"}, "needs -c alarms=on or -c budget"},
+		{map[string]any{"budget": "10", "alarmEmail": "Admin <admin@example.org>"}, "an e-mail address alone"},
 	} {
-		o, err := readOptions(func(name string) any { return tt.context[name] })
+		if _, ok := tt.context["serverName"]; !ok {
+			tt.context = with(tt.context, "serverName", "example.org")
+		}
+		o, err := readOptions(tt.context)
 		if tt.wrong == "" && err != nil || tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)) {
 			t.Errorf("%v: %v, want %q", tt.context, err, tt.wrong)
 		}
-		if tt.wrong == "" && (o.stack == "" || o.settings["VIRGA_SERVER_NAME"] != "example.org" || o.settings["VIRGA_PRESENCE"] != "off") {
+		if tt.wrong == "" && (o.stack == "" || o.logDays == 0 || o.settings["VIRGA_SERVER_NAME"] != "example.org" || o.settings["VIRGA_PRESENCE"] != "off") {
 			t.Errorf("%v: %+v", tt.context, o)
 		}
+	}
+}
+
+func with(context map[string]any, word string, value any) map[string]any {
+	more := maps.Clone(context)
+	more[word] = value
+	return more
+}
+
+func TestAllMistakesAreToldAtOnce(t *testing.T) {
+	_, err := readOptions(map[string]any{"stag": "prod", "registration": "x", "presence": "x", "domain": "m.example.org", "budget": "much"})
+	var wrong mistakes
+	if !errors.As(err, &wrong) || len(wrong) != 7 {
+		t.Fatalf("got %v", err)
+	}
+	for _, word := range []string{"stag:", "registration", "presence", "domain", "budget=much: it", "budget=much needs", "serverName"} {
+		if strings.Count(err.Error(), "\n- ") != 7 || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s is not told on a line of its own: %v", word, err)
+		}
+	}
+}
+
+func TestTheReadmeExplainsEveryWord(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range allWords() {
+		if !strings.Contains(string(text), "`"+word+"`") {
+			t.Errorf("README.md does not say what %s is", word)
+		}
+	}
+}
+
+// The program itself refuses what it does not know, on its command line and in
+// what the CDK hands over.
+func TestTyposStopTheProgram(t *testing.T) {
+	needNode(t)
+	if testing.Short() {
+		t.Skip("builds the program")
+	}
+	exe := filepath.Join(t.TempDir(), "aws")
+	if out, err := exec.Command("go", "build", "-o", exe, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command(exe, "-c", "serverName=example.org")
+	cmd.Env = append(os.Environ(), `CDK_CONTEXT_JSON={"stagee":"prod","aws:cdk:version-reporting":true}`, "CDK_OUTDIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "-c stagee: there is no such word") || strings.Contains(string(out), "aws:cdk") || strings.Contains(string(out), "which server") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
@@ -50,7 +133,7 @@ func TestServersNeverShareAStackName(t *testing.T) {
 			t.Errorf("%s and %s both get the stack %s", server, other, name)
 		}
 		seen[name] = server
-		if !stackNames.MatchString(name) || len(name) > maxStackName {
+		if !stackNames.MatchString(name) {
 			t.Errorf("%s gets the stack %q", server, name)
 		}
 	}

@@ -121,7 +121,9 @@ func (s *stack) addOutputs(door *door) {
 	}
 	output("URL", "where clients reach the server", door.url)
 	output("TryIt", "should answer a list of versions", jsii.String("curl "+*door.url+"/_matrix/client/versions"))
-	output("PointHere", "CNAME or ALIAS target for the host that clients use", door.distribution.AttrDomainName())
+	if s.opts.domain != "" && s.opts.zone == "" {
+		output("PointHere", "make a record CNAME or ALIAS of "+s.opts.domain+" to this host", door.distribution.AttrDomainName())
+	}
 	output("WellKnown", "serve this at https://"+s.opts.serverName+"/.well-known/matrix/server, unless that host is this server itself",
 		jsii.String(`{"m.server":"`+*door.host+`:443"}`))
 	output("MediaBucketName", "holds the media", s.bucket.Ref())

@@ -120,6 +120,32 @@ func TestProductionDataOutlivesTheStack(t *testing.T) {
 	}
 }
 
+func TestADomainGetsRecordsOrSaysWhichToMake(t *testing.T) {
+	opts := testOptions("virga-a")
+	opts.domain, opts.certificate = "m.example.org", "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
+	tab := table{routes: api.Routes()[:1]}
+	byHand := synth(t, opts, tab)
+	if n := len(byHand.all("AWS::Route53::RecordSet")); n != 0 || byHand.resolve(byHand.Outputs["PointHere"].Value) != "d111111abcdef8.cloudfront.net" {
+		t.Errorf("%d records, outputs %v", n, byHand.Outputs)
+	}
+	opts.zone = "Z0123456789ABC"
+	made := synth(t, opts, tab)
+	for _, kind := range []string{"A", "AAAA"} {
+		p := made.one(t, "Record"+kind)
+		if p["Type"] != kind || p["Name"] != "m.example.org." || p["HostedZoneId"] != opts.zone ||
+			at(t, p, "AliasTarget", "DNSName") != "d111111abcdef8.cloudfront.net" {
+			t.Errorf("%s: %v", kind, p)
+		}
+	}
+	if _, ok := made.Outputs["PointHere"]; ok {
+		t.Error("the administrator is told to make a record that there is")
+	}
+	config := at(t, made.one(t, "Distribution"), "DistributionConfig")
+	if at(t, config, "Aliases", 0) != opts.domain || at(t, config, "ViewerCertificate", "AcmCertificateArn") != opts.certificate {
+		t.Errorf("the distribution does not answer for the domain: %v", config)
+	}
+}
+
 func TestWorkersAreStartedByWhatTheyDeclare(t *testing.T) {
 	tm, _ := fullStack(t)
 	changes := tm.one(t, "DispatchRoomsTrigger")
