@@ -104,14 +104,18 @@ func (s *stack) addQueue(name string, q *queue.Queue, more func(*awssqs.CfnQueue
 		props.FifoThroughputLimit = jsii.String("perMessageGroupId")
 	}
 	more(props)
-	return awssqs.NewCfnQueue(s.Stack, jsii.String(logical(name)+"Queue"), props)
+	made := awssqs.NewCfnQueue(s.Stack, jsii.String(logical(name)+"Queue"), props)
+	s.inSection(made, "data")
+	return made
 }
 
-// keep decides what happens to data when the stack goes.
+// keep marks a resource as data, and decides what happens to it when the stack
+// goes.
 func (s *stack) keep(r awscdk.CfnResource) {
 	policy := awscdk.RemovalPolicy_DESTROY
 	if s.prod() {
 		policy = awscdk.RemovalPolicy_RETAIN
 	}
 	r.ApplyRemovalPolicy(policy, nil)
+	s.inSection(r, "data")
 }

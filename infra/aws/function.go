@@ -39,7 +39,6 @@ func (s *stack) addFunctions(functions []*function, roles map[*function]awsiam.C
 				// cost more than the run, and ours say as much.
 				LogFormat: jsii.String("JSON"), ApplicationLogLevel: jsii.String("INFO"), SystemLogLevel: jsii.String("WARN"),
 			},
-			Tags: &[]*awscdk.CfnTag{{Key: jsii.String("section"), Value: jsii.String(f.section)}},
 		}
 		if s.opts.settings["VIRGA_LOG_LEVEL"] == "debug" {
 			props.LoggingConfig.(*awslambda.CfnFunction_LoggingConfigProperty).ApplicationLogLevel = jsii.String("DEBUG")
@@ -52,6 +51,7 @@ func (s *stack) addFunctions(functions []*function, roles map[*function]awsiam.C
 			}
 		}
 		made[f.name] = awslambda.NewCfnFunction(s.Stack, jsii.String(functionID(f.name)), props)
+		s.inSection(made[f.name], f.section)
 	}
 	return made
 }
@@ -74,6 +74,7 @@ func (s *stack) addLogs(functions []*function) {
 			LogGroupName: jsii.String("/virga/" + s.opts.stack + "/" + section), RetentionInDays: jsii.Number(s.opts.logDays),
 		})
 		group.ApplyRemovalPolicy(awscdk.RemovalPolicy_DESTROY, nil)
+		s.inSection(group, section)
 		s.logs[section] = group
 	}
 }

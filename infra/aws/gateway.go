@@ -1,6 +1,9 @@
 package main
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigatewayv2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfront"
@@ -53,6 +56,7 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 			Comment: jsii.String("keeps the URI as it was sent"), Runtime: jsii.String("cloudfront-js-2.0"),
 		},
 	})
+	s.inSection(program, "gateway")
 	// One role invokes all functions; a permission for each route would be a
 	// resource for each.
 	invoke := awsiam.NewCfnRole(s.Stack, jsii.String("InvokeRole"), &awsiam.CfnRoleProps{
@@ -97,6 +101,7 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 	}
 	d := &door{distribution: awscloudfront.NewCfnDistribution(s.Stack, jsii.String("Distribution"),
 		&awscloudfront.CfnDistributionProps{DistributionConfig: config})}
+	s.inSection(d.distribution, "gateway")
 	d.host = d.distribution.AttrDomainName()
 	if s.opts.domain != "" {
 		d.host = jsii.String(s.opts.domain)
@@ -124,6 +129,9 @@ func (s *stack) addRecords(d *door) {
 	}
 }
 
+// tagValue is where the definition of a gateway has the value of a tag.
+const tagValue = "x-amazon-apigateway-tag-value"
+
 // addAPI adds a gateway and returns it as an origin.
 func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invoke awsiam.CfnRole) (any, error) {
 	uri := func(f *function) any {
@@ -134,10 +142,17 @@ func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invo
 	if err != nil {
 		return nil, err
 	}
+	// A gateway takes its tags from its definition.
+	body["tags"] = []any{map[string]any{"name": "section", tagValue: "gateway"}}
+	for _, key := range slices.Sorted(maps.Keys(s.opts.tags())) {
+		body["tags"] = append(body["tags"].([]any), map[string]any{"name": key, tagValue: s.opts.tags()[key]})
+	}
 	api := awsapigatewayv2.NewCfnApi(s.Stack, jsii.String(id), &awsapigatewayv2.CfnApiProps{Body: body})
-	awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), &awsapigatewayv2.CfnStageProps{
+	s.inSection(api, "gateway")
+	stage := awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), &awsapigatewayv2.CfnStageProps{
 		ApiId: api.Ref(), StageName: jsii.String("$default"), AutoDeploy: jsii.Bool(true),
 	})
+	s.inSection(stage, "gateway")
 	return &awscloudfront.CfnDistribution_OriginProperty{
 		Id:         jsii.String(id),
 		DomainName: jsii.String(*api.Ref() + ".execute-api." + *s.Region() + "." + *s.UrlSuffix()),

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/virga-im/virga/shared/grant"
@@ -43,12 +44,16 @@ func newStack(app awscdk.App, opts options, t table, code string) (*stack, error
 			return nil, fmt.Errorf("the function %s_%s would have a name of %d characters, and Lambda allows 64: choose a shorter -c stack", opts.stack, f.name, n)
 		}
 	}
+	tags := map[string]*string{}
+	for key, value := range opts.tags() {
+		tags[key] = jsii.String(value)
+	}
 	s := &stack{
 		Stack: awscdk.NewStack(app, jsii.String(opts.stack), &awscdk.StackProps{
 			Description:                 jsii.String("Virga, the Matrix homeserver of " + opts.serverName),
 			SuppressTemplateIndentation: jsii.Bool(true), // a template may have 1 MB
 			TerminationProtection:       jsii.Bool(opts.stage == "prod"),
-			Tags:                        &map[string]*string{"server": jsii.String(tagValue(opts.serverName)), "stage": jsii.String(opts.stage)},
+			Tags:                        &tags,
 		}),
 		opts:       opts,
 		tables:     map[string]awsdynamodb.CfnTable{},
@@ -56,6 +61,10 @@ func newStack(app awscdk.App, opts options, t table, code string) (*stack, error
 		deadQueues: map[string]awssqs.CfnQueue{},
 		logs:       map[string]awslogs.CfnLogGroup{},
 	}
+	for key, value := range tags {
+		awscdk.Tags_Of(s.Stack).Add(jsii.String(key), value, nil)
+	}
+	s.inSection(s.Stack, "shared")
 	s.addTables()
 	s.addBucket()
 	s.addQueues()
@@ -90,8 +99,17 @@ func logical(name string) string {
 	return id.String()
 }
 
-// tagValue replaces what a tag cannot hold, the brackets of an IPv6 address.
-func tagValue(server string) string { return strings.NewReplacer("[", "", "]", "").Replace(server) }
+// tags say in bills and lists whose a thing is. A tag cannot hold the brackets of
+// an IPv6 address.
+func (o options) tags() map[string]string {
+	return map[string]string{"server": strings.NewReplacer("[", "", "]", "").Replace(o.serverName), "stage": o.stage}
+}
+
+// inSection tags a resource with the part of the server that it is for, instead
+// of the section of what is around it.
+func (s *stack) inSection(of constructs.IConstruct, section string) {
+	awscdk.Tags_Of(of).Add(jsii.String("section"), jsii.String(section), nil)
+}
 
 // environment is what a function is told: the words of shared/config, and those
 // of shared/aws for what it may touch. Tables are found by the name of the stack.

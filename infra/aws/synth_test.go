@@ -38,6 +38,7 @@ func needNode(t *testing.T) {
 // template is a synthesised stack.
 type template struct {
 	opts      options
+	tags      map[string]string // of the stack itself
 	bytes     int
 	took      time.Duration
 	Resources map[string]resource
@@ -79,7 +80,17 @@ func synth(t *testing.T, opts options, tab table) *template {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tm := &template{opts: opts, bytes: len(text), took: time.Since(start)}
+	var manifest struct {
+		Artifacts map[string]struct {
+			Properties struct{ Tags map[string]string }
+		}
+	}
+	if raw, err := os.ReadFile(filepath.Join(out, "manifest.json")); err != nil {
+		t.Fatal(err)
+	} else if err := json.Unmarshal(raw, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	tm := &template{tags: manifest.Artifacts[opts.stack].Properties.Tags, opts: opts, bytes: len(text), took: time.Since(start)}
 	if err := json.Unmarshal(text, tm); err != nil {
 		t.Fatal(err)
 	}

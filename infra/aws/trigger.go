@@ -25,7 +25,7 @@ func (s *stack) addTriggers(functions []*function, made map[string]awslambda.Cfn
 			if !on.Table.Streamed {
 				return fmt.Errorf("%s follows %s, which is not a streamed table", f.name, on.Table.Name)
 			}
-			awslambda.NewCfnEventSourceMapping(s.Stack, jsii.String(id), &awslambda.CfnEventSourceMappingProps{
+			s.inSection(awslambda.NewCfnEventSourceMapping(s.Stack, jsii.String(id), &awslambda.CfnEventSourceMappingProps{
 				FunctionName:     target.Ref(),
 				EventSourceArn:   s.tables[on.Table.Name].AttrStreamArn(),
 				StartingPosition: jsii.String("TRIM_HORIZON"), // what was written before the worker existed counts
@@ -38,9 +38,9 @@ func (s *stack) addTriggers(functions []*function, made map[string]awslambda.Cfn
 				DestinationConfig: &awslambda.CfnEventSourceMapping_DestinationConfigProperty{
 					OnFailure: &awslambda.CfnEventSourceMapping_OnFailureProperty{Destination: s.deadQueues[queue.Work.Name].AttrArn()},
 				},
-			})
+			}), f.section)
 		case *queue.Queue:
-			awslambda.NewCfnEventSourceMapping(s.Stack, jsii.String(id), &awslambda.CfnEventSourceMappingProps{
+			s.inSection(awslambda.NewCfnEventSourceMapping(s.Stack, jsii.String(id), &awslambda.CfnEventSourceMappingProps{
 				FunctionName:          target.Ref(),
 				EventSourceArn:        s.queues[on.Name].AttrArn(),
 				BatchSize:             jsii.Number(10),
@@ -48,7 +48,7 @@ func (s *stack) addTriggers(functions []*function, made map[string]awslambda.Cfn
 				// A flood from other servers must leave an account with little
 				// concurrency room to answer its own clients.
 				ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(5)},
-			})
+			}), f.section)
 		case route.Every:
 			rate, err := rateOf(time.Duration(on))
 			if err != nil {
@@ -58,6 +58,7 @@ func (s *stack) addTriggers(functions []*function, made map[string]awslambda.Cfn
 				Name: s.named(f.name), Description: jsii.String(on.String()), ScheduleExpression: jsii.String(rate),
 				Targets: []any{&awsevents.CfnRule_TargetProperty{Id: jsii.String("worker"), Arn: target.AttrArn()}},
 			})
+			s.inSection(rule, f.section)
 			awslambda.NewCfnPermission(s.Stack, jsii.String(id+"Permission"), &awslambda.CfnPermissionProps{
 				Action: jsii.String("lambda:InvokeFunction"), FunctionName: target.Ref(),
 				Principal: jsii.String("events.amazonaws.com"), SourceArn: rule.AttrArn(),
