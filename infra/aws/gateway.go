@@ -149,6 +149,7 @@ func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invo
 	}
 	api := awsapigatewayv2.NewCfnApi(s.Stack, jsii.String(id), &awsapigatewayv2.CfnApiProps{Body: body})
 	s.inSection(api, "gateway")
+	s.apis[id] = api
 	stage := awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), &awsapigatewayv2.CfnStageProps{
 		ApiId: api.Ref(), StageName: jsii.String("$default"), AutoDeploy: jsii.Bool(true),
 	})

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigatewayv2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
@@ -30,6 +31,7 @@ type stack struct {
 	deadQueues map[string]awssqs.CfnQueue
 	bucket     awss3.CfnBucket
 	logs       map[string]awslogs.CfnLogGroup // by section
+	apis       map[string]awsapigatewayv2.CfnApi
 }
 
 // newStack adds the stack of a server to the app. The folder code holds the
@@ -60,6 +62,7 @@ func newStack(app awscdk.App, opts options, t table, code string) (*stack, error
 		queues:     map[string]awssqs.CfnQueue{},
 		deadQueues: map[string]awssqs.CfnQueue{},
 		logs:       map[string]awslogs.CfnLogGroup{},
+		apis:       map[string]awsapigatewayv2.CfnApi{},
 	}
 	for key, value := range tags {
 		awscdk.Tags_Of(s.Stack).Add(jsii.String(key), value, nil)
@@ -77,6 +80,8 @@ func newStack(app awscdk.App, opts options, t table, code string) (*stack, error
 	if err := s.addTriggers(functions, made); err != nil {
 		return nil, err
 	}
+	s.addAlarms(functions)
+	s.addBudget()
 	s.addOutputs(door)
 	return s, nil
 }

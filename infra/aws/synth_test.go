@@ -171,7 +171,7 @@ func (tm *template) resolve(v any) any {
 // physical is the name that a resource has or would get.
 func (tm *template) physical(id string) string {
 	r := tm.Resources[id]
-	for _, p := range []string{"TableName", "QueueName", "FunctionName", "LogGroupName", "Name"} {
+	for _, p := range []string{"TableName", "QueueName", "FunctionName", "LogGroupName", "AlarmName", "TopicName", "Name"} {
 		if name, ok := r.Properties[p].(string); ok {
 			return name
 		}
@@ -214,6 +214,10 @@ func (tm *template) attribute(id, name string) string {
 		return "arn:aws:iam::123456789012:role/" + tm.physical(id)
 	case "AWS::Events::Rule.Arn":
 		return arn("events", "rule/")
+	case "AWS::CloudWatch::Alarm.Arn":
+		return arn("cloudwatch", "alarm:")
+	case "AWS::SQS::Queue.QueueName":
+		return tm.physical(id)
 	case "AWS::CloudFront::Distribution.DomainName":
 		return "d111111abcdef8.cloudfront.net"
 	}
