@@ -3,6 +3,8 @@
 //
 //	npx cdk deploy -c serverName=example.org -c stage=prod
 //
+//	go run ./infra/aws preflight -c serverName=example.org -c stage=prod
+//
 // Synthesis needs Node and nothing else: no account, no network, no Docker. The
 // words that may follow -c are in options.go. What becomes of a declaration is
 // in function.go (the function, its role and logs), openapi.go (its place in the
@@ -22,6 +24,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -45,17 +49,25 @@ func main() {
 }
 
 func run() error {
+	args := os.Args[1:]
+	before := len(args) > 0 && args[0] == "preflight"
+	if before {
+		args = args[1:]
+	}
+	said, err := readContext(args)
+	if err != nil {
+		return err
+	}
+	if before {
+		return runPreflight(context.Background(), said)
+	}
 	out := os.Getenv("CDK_OUTDIR") // set by the CDK command line
 	if out == "" {
 		out = "cdk.out"
 	}
-	said, err := readFlags(os.Args[1:])
-	if err != nil {
-		return err
-	}
 	app := newApp(out, said)
-	context, _ := app.Node().GetAllContext(nil).(map[string]any)
-	opts, err := readOptions(context)
+	all, _ := app.Node().GetAllContext(nil).(map[string]any)
+	opts, err := readOptions(all)
 	if err != nil {
 		return err
 	}
@@ -71,10 +83,19 @@ func run() error {
 	return nil
 }
 
-// readFlags reads -c name=value, as often as it is given. The CDK's command line
-// hands the context over by itself; these are for a run without it.
-func readFlags(args []string) (map[string]any, error) {
-	said := map[string]any{}
+// readContext reads the context of a run without the CDK's command line, which
+// hands it over by itself: that of cdk.json, and then -c name=value, as often as
+// it is given.
+func readContext(args []string) (map[string]any, error) {
+	var file struct{ Context map[string]any }
+	if text, err := os.ReadFile("cdk.json"); err == nil {
+		if err := json.Unmarshal(text, &file); err != nil {
+			return nil, fmt.Errorf("cdk.json: %w", err)
+		}
+	}
+	if file.Context == nil {
+		file.Context = map[string]any{}
+	}
 	flags := flag.NewFlagSet("virga", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.Func("c", "", func(pair string) error {
@@ -82,16 +103,16 @@ func readFlags(args []string) (map[string]any, error) {
 		if !ok {
 			return fmt.Errorf("write name=value")
 		}
-		said[name] = value
+		file.Context[name] = value
 		return nil
 	})
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
 	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("%q is not understood: write -c name=value", flags.Arg(0))
+		return nil, fmt.Errorf("%q is not understood: write preflight, or nothing, and then -c name=value", flags.Arg(0))
 	}
-	return said, nil
+	return file.Context, nil
 }
 
 // newApp returns an app that writes to the folder out.
