@@ -64,7 +64,7 @@ func (s *stack) alarms(functions []*function) []alarm {
 	}
 	for _, t := range []*store.Table{store.Rooms, store.Users} { // which many write to at once
 		all = append(all, alarm{logical(t.Name) + "Throttles", tableMetric(s.named(t.Name), "WriteThrottleEvents", "Sum"),
-			"DynamoDB refused writes to one room or user, or to a table that grew faster than it can: if it lasts for an hour, look for the busiest room in the logs of client/participation, and lower the rate limits.",
+			"DynamoDB refused writes to one room or user, or to a table that grew faster than it can: if it lasts for an hour, look for the busiest room in the log groups /virga/" + s.opts.stack + "/, and lower the rate limits.",
 			50, 5, 2})
 	}
 	for _, f := range functions {
@@ -82,8 +82,8 @@ func (s *stack) alarms(functions []*function) []alarm {
 		route, do string
 		atLeast   float64
 	}{
-		{"sendMessage", "One message in a hundred takes three seconds or longer to send: compare with the throttles of tables and functions on the dashboard, and look for the slowest in the logs of client/participation.", 3_000},
-		{"sync", "One /sync in a hundred takes two seconds longer than the 25 for which it waits, and is about to be cut off: compare with the throttles on the dashboard, and look for the largest answers in the logs of client/participation.", 27_000},
+		{"sendMessage", "One message in a hundred takes three seconds or longer to send: compare with the throttles of tables and functions on the dashboard, and look for the slowest in its log group.", 3_000},
+		{"sync", "One /sync in a hundred takes two seconds longer than the 25 for which it waits, and is about to be cut off: compare with the throttles on the dashboard, and look for the largest answers in its log group.", 27_000},
 	} {
 		for _, f := range functions {
 			if f.handler == slow.route {
