@@ -372,7 +372,9 @@ func (s *Server) Explain() string {
 func describe(c local.Call) string {
 	s := string(c.Op) + " " + c.Name
 	for _, r := range c.Refs {
-		s += fmt.Sprintf(" [%s %s]", r.Table.Name, r.Key)
+		if r.Table != nil { // a queue has none
+			s += fmt.Sprintf(" [%s %s]", r.Table.Name, r.Key)
+		}
 	}
 	return s
 }
