@@ -41,9 +41,10 @@ type SyncRequest struct {
 // SyncResponse is an answer of /sync, to be written by WriteJSON. It has no empty
 // sections.
 type SyncResponse struct {
-	NextBatch   string  `json:"next_batch"`
-	AccountData *Events `json:"account_data,omitempty"`
-	Presence    *Events `json:"presence,omitempty"`
+	NextBatch   string       `json:"next_batch"`
+	AccountData *Events      `json:"account_data,omitempty"`
+	Presence    *Events      `json:"presence,omitempty"`
+	DeviceLists *DeviceLists `json:"device_lists,omitempty"`
 	// Rooms is for those who read an answer. Sync leaves it nil, as the rooms of an
 	// account may be more than memory holds: they are told while they are written.
 	Rooms *SyncRooms `json:"rooms,omitempty"`
@@ -166,8 +167,9 @@ type syncing struct {
 	mu sync.Mutex
 	// told are the rooms of the answer, for those who write no JSON of them; nil for
 	// the others.
-	told   map[string]toldRoom
-	people people
+	told    map[string]toldRoom
+	people  people
+	sharing sharing
 	// cursors are those of all of the user's rooms, if they were read.
 	cursors []userlog.Cursor
 }
@@ -218,6 +220,9 @@ func (y *syncing) answer(ctx context.Context) (resp *SyncResponse, ready bool, e
 		resp.wakes = append(resp.wakes, userlog.RoomWakeKey(room))
 	}
 	if resp.Presence, err = y.presence(ctx); err != nil {
+		return nil, false, err
+	}
+	if resp.DeviceLists, err = y.deviceLists(ctx); err != nil {
 		return nil, false, err
 	}
 	ready = resp.Presence != nil

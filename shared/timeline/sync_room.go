@@ -259,6 +259,9 @@ func (y *syncing) body(ctx context.Context, w *view, st *stretch, k known, summa
 	if err != nil {
 		return nil, err
 	}
+	if err := y.share(ctx, w, st, k, changed, summary); err != nil {
+		return nil, err
+	}
 	if st.beyond != nil && (after || !slices.Contains(st.rows, st.beyond)) {
 		ids[trie.Key{Type: typeMember, StateKey: w.User}] = st.beyond.ID
 	}
