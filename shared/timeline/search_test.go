@@ -309,7 +309,7 @@ func TestALongRoomIsSearchedCheaply(t *testing.T) {
 	s.join(room, bob)
 	s.say(room, alice, "hay for bob")
 	s.ok(s.rooms.Leave(s.ctx, bob, room, ""))
-	const n = 5 * timeline.FullRun
+	const n = 3 * timeline.FullRun
 	var writing store.Meter
 	r, ctx := rand.New(rand.NewPCG(3, 3)), s.ctx
 	for i := range n {
