@@ -44,18 +44,19 @@ var (
 		"logRetention", "alarms", "alarmEmail", "budget",
 	}
 	settings = map[string]string{
-		"registration":     "VIRGA_REGISTRATION",
-		"publicBaseurl":    "VIRGA_PUBLIC_BASEURL",
-		"rateLimits":       "VIRGA_RATE_LIMITS",
-		"presence":         "VIRGA_PRESENCE",
-		"maxUploadSize":    "VIRGA_MAX_UPLOAD_SIZE",
-		"urlPreviews":      "VIRGA_URL_PREVIEWS",
-		"notary":           "VIRGA_NOTARY",
-		"turnUserLifetime": "VIRGA_TURN_USER_LIFETIME",
-		"supportPage":      "VIRGA_SUPPORT_PAGE",
-		"supportEmail":     "VIRGA_SUPPORT_EMAIL",
-		"supportMxid":      "VIRGA_SUPPORT_MXID",
-		"logLevel":         "VIRGA_LOG_LEVEL",
+		"registration":       "VIRGA_REGISTRATION",
+		"publicBaseurl":      "VIRGA_PUBLIC_BASEURL",
+		"rateLimits":         "VIRGA_RATE_LIMITS",
+		"presence":           "VIRGA_PRESENCE",
+		"forgetRoomsOnLeave": "VIRGA_FORGET_ROOMS_ON_LEAVE",
+		"maxUploadSize":      "VIRGA_MAX_UPLOAD_SIZE",
+		"urlPreviews":        "VIRGA_URL_PREVIEWS",
+		"notary":             "VIRGA_NOTARY",
+		"turnUserLifetime":   "VIRGA_TURN_USER_LIFETIME",
+		"supportPage":        "VIRGA_SUPPORT_PAGE",
+		"supportEmail":       "VIRGA_SUPPORT_EMAIL",
+		"supportMxid":        "VIRGA_SUPPORT_MXID",
+		"logLevel":           "VIRGA_LOG_LEVEL",
 	}
 )
 

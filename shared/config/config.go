@@ -60,6 +60,8 @@ type Config struct {
 	Rates      Rates
 	// Presence turns presence on.
 	Presence bool
+	// ForgetOnLeave forgets rooms for users who leave them, or are made to.
+	ForgetOnLeave bool
 	// AppserviceDir is a folder of registrations of application services.
 	AppserviceDir string
 	// MaxUploadSize is the largest upload in bytes.

@@ -90,6 +90,8 @@ var settings = []setting{
 		set: func(c *Config, v string) error { return rate(&c.Rates.Login, v) }},
 	{flag: "rc-registration", value: "rate", usage: "registrations from one address; 0.2/10 by default",
 		set: func(c *Config, v string) error { return rate(&c.Rates.Registration, v) }},
+	{flag: "forget-rooms-on-leave", value: "on|off", usage: "forget a room for a user who leaves it, or is made to; off by default",
+		set: func(c *Config, v string) error { return onOff(&c.ForgetOnLeave, v) }},
 	{flag: "presence", value: "on|off", usage: "who is online; on by default",
 		set: func(c *Config, v string) error { return onOff(&c.Presence, v) }},
 	{flag: "federation-ca", key: "federation_custom_ca_list", value: "file", usage: "certificates to trust in federation besides the system's", pending: true,

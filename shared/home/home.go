@@ -84,6 +84,7 @@ func New(o Options) (*Server, error) {
 	write := rooms.New(rooms.Options{
 		DB: o.DB, Clock: o.Clock, ServerName: c.ServerName,
 		Keys: keys, Accounts: people, Directory: aliases, Push: rules, Timeline: read, Log: log, Queues: o.Queues,
+		ForgetOnLeave: c.ForgetOnLeave,
 	})
 	phones := &gateway.Service{
 		Clock: o.Clock, Log: log, Accounts: people, Push: rules, Timeline: read, Queues: o.Queues,

@@ -83,6 +83,9 @@ func (s *Service) fanOut(ctx context.Context, room string) error {
 	if err := s.inherit(ctx, room, own, head); err != nil {
 		return err
 	}
+	if err := s.forgetLeft(ctx, room, own); err != nil {
+		return err
+	}
 	if !bytes.Equal(fan.Root, head.Root) || head.Stripped > fan.Done {
 		if err := s.relist(ctx, room); err != nil {
 			return err

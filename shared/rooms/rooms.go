@@ -65,7 +65,7 @@ import (
 	"github.com/virga-im/virga/shared/userlog"
 )
 
-// Options are the parts that a Service is made of; all are required.
+// Options are the parts that a Service is made of; all but the last are required.
 type Options struct {
 	DB         store.DB
 	Clock      clock.Clock
@@ -77,6 +77,8 @@ type Options struct {
 	Timeline   *timeline.Service
 	Log        *userlog.Service
 	Queues     queue.Sender
+	// ForgetOnLeave forgets rooms for users who leave them, or are made to.
+	ForgetOnLeave bool
 }
 
 // Service is the rooms domain. It is safe for concurrent use.

@@ -34,6 +34,10 @@ type getCapabilitiesResponse struct {
 		OldProfileFields capability `json:"uk.tcpip.msc4133.profile_fields"`
 		ThreePID         capability `json:"m.3pid_changes"`
 		GetLoginToken    capability `json:"m.get_login_token"`
+		// ForgetOnLeave says that rooms are forgotten for those who leave them, and
+		// OldForgetOnLeave the same before it was part of the specification.
+		ForgetOnLeave    *capability `json:"m.forget_forced_upon_leave,omitempty"`
+		OldForgetOnLeave *capability `json:"org.matrix.msc4267.forget_forced_upon_leave,omitempty"`
 		// AccountModeration is for administrators, and absent for others.
 		AccountModeration *moderationCapability `json:"m.account_moderation,omitempty"`
 	} `json:"capabilities"`
@@ -65,6 +69,10 @@ func serveGetCapabilities(_ context.Context, about *home.Self, caller route.Call
 	c.OldProfileFields = c.ProfileFields
 	c.ThreePID = serves("add3PID")
 	c.GetLoginToken = serves("generateLoginToken")
+	if about.Config.ForgetOnLeave {
+		c.ForgetOnLeave = &capability{true}
+		c.OldForgetOnLeave = c.ForgetOnLeave
+	}
 	if suspend, lock := about.Serves["setAdminSuspendUser"], about.Serves["setAdminLockUser"]; caller.Admin && (suspend || lock) {
 		c.AccountModeration = &moderationCapability{suspend, lock}
 	}
