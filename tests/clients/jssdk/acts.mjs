@@ -37,9 +37,13 @@ const talking = {
 
 const marking = {
   // read marks the room as read up to the event: in its thread, if one is named.
-  read: (client, { room, event, type, thread }) => {
-    const body = thread ? { thread_id: thread } : undefined;
-    return client.sendReceipt(client.getRoom(room).findEventById(event), type, body, true);
+  // What the SDK has not put into its thread yet is waited for.
+  async read(client, { room, event: id, type, thread }) {
+    let event;
+    for (const end = Date.now() + 15_000; !(event = client.getRoom(room).findEventById(id)) && Date.now() < end; ) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return client.sendReceipt(event, type, thread ? { thread_id: thread } : undefined, true);
   },
   fullyRead: (client, { room, event }) => client.setRoomReadMarkers(room, event),
   type: (client, { room, on }) => client.sendTyping(room, on, 20_000),
