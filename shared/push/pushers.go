@@ -201,10 +201,12 @@ func (s *Service) SetPusher(ctx context.Context, c accounts.Session, p Pusher, a
 		}
 		return append(ws, o.write(id, users)), nil
 	})
-	if err != nil || h.Pushers != 0 {
+	if err != nil {
 		return err
 	}
-	return s.Log.Woke(ctx, c.UserID) // what happens in rooms is for the user from now on
+	// What happens in rooms is for the user from now on. A request that set the first
+	// pusher may have died before it said so, so whoever repeats it says it too.
+	return s.Log.Woke(ctx, c.UserID)
 }
 
 // DeletePusher deletes the user's pusher of the app and pushkey, if there is one.

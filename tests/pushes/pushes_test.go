@@ -19,6 +19,7 @@ import (
 	sender "github.com/virga-im/virga/shared/gateway"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/home"
+	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/tests/server"
 )
@@ -128,6 +129,19 @@ type client struct {
 
 func (c *client) call(method, path string, body any) map[string]any {
 	c.t.Helper()
+	status, answer := c.do(method, path, body)
+	if status != http.StatusOK {
+		c.t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(answer, &m); err != nil {
+		c.t.Fatal(err)
+	}
+	return m
+}
+
+func (c *client) do(method, path string, body any) (status int, answer []byte) {
+	c.t.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
 		c.t.Fatal(err)
@@ -144,18 +158,10 @@ func (c *client) call(method, path string, body any) map[string]any {
 		c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if answer, err = io.ReadAll(resp.Body); err != nil {
 		c.t.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		c.t.Fatalf("%s %s: %s %s", method, path, resp.Status, answer)
-	}
-	var m map[string]any
-	if err := json.Unmarshal(answer, &m); err != nil {
-		c.t.Fatal(err)
-	}
-	return m
+	return resp.StatusCode, answer
 }
 
 func register(t *testing.T, s interface{ Base() string }, name string) *client {
@@ -168,14 +174,18 @@ func register(t *testing.T, s interface{ Base() string }, name string) *client {
 
 func (c *client) pusher(g *gateway, key string, data map[string]any) {
 	c.t.Helper()
+	c.call("POST", "/pushers/set", pusherOf(g, key, data))
+}
+
+func pusherOf(g *gateway, key string, data map[string]any) map[string]any {
 	all := map[string]any{"url": g.URL + "/_matrix/push/v1/notify"}
 	for k, v := range data {
 		all[k] = v
 	}
-	c.call("POST", "/pushers/set", map[string]any{
+	return map[string]any{
 		"kind": "http", "app_id": "org.example.app", "pushkey": key, "app_display_name": "App", "device_display_name": "Phone", "lang": "en", "data": all,
 		"append": true,
-	})
+	}
 }
 
 func (c *client) send(room, body string, mentions ...string) string {
@@ -390,6 +400,52 @@ func TestACountThatAGatewayMissedComesLater(t *testing.T) {
 	g.answer(0)
 	p := g.next(t)
 	if n, told := p.Counts["unread"]; p.EventID != "" || !told || n != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// The request that sets a first pusher dies after the pusher is there, and is
+// repeated: then the processes have to learn of it all the same.
+func TestAFirstPusherThatWasInterruptedIsHeardOf(t *testing.T) {
+	t.Parallel()
+	var fails atomic.Int64 // that many writes of a wake
+	s := server.InProcess(t, func(o *process.Options) {
+		o.Adjust = func(s *home.Server) { s.Rooms.PullAbove = 1 }
+		o.Store.Fault = func(c local.Call) local.Fault {
+			for _, r := range c.Refs {
+				if c.Writes && r.Key.Part == "WAKES" && fails.Load() > 0 && fails.Add(-1) >= 0 {
+					return local.Throttle
+				}
+			}
+			return local.NoFault
+		}
+	})
+	g := newGateway(t)
+	alice, bob := register(t, s, "alice"), register(t, s, "bob")
+	room := alice.call("POST", "/createRoom", map[string]any{"preset": "public_chat"})["room_id"].(string)
+	bob.call("POST", "/join/"+room, map[string]any{})
+	bob.call("GET", "/sync", nil)
+	alice.call("GET", "/sync", nil)
+	settle := func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if err := s.Process.Store.Settled(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alice.send(room, "nobody has a phone")
+	settle()
+	alice.send(room, "which is remembered")
+	settle()
+	bob.call("GET", "/sync", nil) // an app looks when it starts
+	fails.Store(1000)
+	if status, answer := bob.do("POST", "/pushers/set", pusherOf(g, "key", nil)); status == http.StatusOK {
+		t.Fatalf("the request did not fail: %s", answer)
+	}
+	fails.Store(0)
+	bob.pusher(g, "key", nil)
+	id := alice.send(room, "now somebody has")
+	if p := g.next(t); p.EventID != id {
 		t.Errorf("%+v", p)
 	}
 }
