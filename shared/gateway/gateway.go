@@ -21,7 +21,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/push"
@@ -35,7 +34,6 @@ import (
 type Service struct {
 	Clock    clock.Clock
 	Log      *userlog.Service
-	Accounts *accounts.Service
 	Push     *push.Service
 	Timeline *timeline.Service
 	Queues   queue.Sender
@@ -54,6 +52,10 @@ const (
 	// many notifications are sent of them: after a time without a gateway, the latest.
 	maxEntries = 500
 	maxSends   = 50
+	// clocksDiffer is by how much the clocks of two workers may differ: the task that
+	// comes when a gateway is to be asked again must not find itself too early, since
+	// there is no other.
+	clocksDiffer = 5 * time.Second
 	// firstRetry is the time until a gateway that did not answer is asked again; it
 	// doubles up to lastRetry. After patience what was to be sent is given up.
 	firstRetry = 10 * time.Second
@@ -130,7 +132,7 @@ func (r *run) all(ctx context.Context, p push.Pusher) error {
 			return r.watch(ctx, p, sent)
 		}
 		sent.Badge = sent.Badge || badge
-		if now := clock.Millis(r.s.Clock.Now()); sent.Next > now {
+		if soon := clock.Millis(r.s.Clock.Now().Add(clocksDiffer)); sent.Next > soon {
 			return r.s.Push.Release(ctx, r.user, p, sent) // a task will come then
 		}
 		gone, err := r.some(ctx, target, &sent)

@@ -87,7 +87,7 @@ func New(o Options) (*Server, error) {
 		ForgetOnLeave: c.ForgetOnLeave,
 	})
 	phones := &gateway.Service{
-		Clock: o.Clock, Log: log, Accounts: people, Push: rules, Timeline: read, Queues: o.Queues,
+		Clock: o.Clock, Log: log, Push: rules, Timeline: read, Queues: o.Queues,
 		Client: outbound.Client(c.AllowPrivateAddresses),
 	}
 	reports := &moderation.Service{Options: moderation.Options{DB: o.DB, Clock: o.Clock, Timeline: read, Log: log, NoLimits: !c.RateLimits}}
