@@ -29,7 +29,11 @@ func (s *Service) phones(ctx context.Context, room string, fan timeline.Fan, hea
 	s.box.Lock()
 	was := s.pushed[room]
 	s.box.Unlock()
-	woken, wakes, err := s.Log.WokenSince(ctx, was.wakes)
+	since := was.wakes
+	if was.asked == nil {
+		since = -1 // all are asked
+	}
+	woken, wakes, err := s.Log.WokenSince(ctx, since)
 	if err != nil {
 		return nil, err
 	}

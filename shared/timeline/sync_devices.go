@@ -61,16 +61,14 @@ func (y *syncing) share(ctx context.Context, w *view, st *stretch, k known, chan
 		return err
 	}
 	if whole {
-		head, err := y.s.Head(ctx, w.room)
-		if err != nil {
-			return err
-		}
-		members, err := y.s.Members(ctx, w.room, head, "", "join")
-		if err != nil {
-			return err
-		}
-		for _, m := range members {
-			y.shares(m.StateKey, in)
+		for _, where := range []string{Local, Remote} {
+			members, err := y.s.stateRows(ctx, w.room, memberPre+where+"#join#", maxShared)
+			if err != nil {
+				return err
+			}
+			for _, m := range members {
+				y.shares(m.StateKey, in)
+			}
 		}
 		return nil
 	}

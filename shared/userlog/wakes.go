@@ -125,12 +125,12 @@ func (s *Service) wakesIn(ctx context.Context, from, to int64) (woken map[string
 }
 
 // WokenSince returns who woke, or got a first pusher, after a number of wakes, and how
-// many there are now; nil if it cannot be told. It costs a read unit, and another if
-// somebody woke.
+// many there are now; nil if it cannot be told, as of a negative number. It costs a
+// read unit, and another if somebody woke.
 func (s *Service) WokenSince(ctx context.Context, n int64) (woken map[string]bool, now int64, err error) {
 	up, err := s.lastWake(ctx)
-	if err != nil {
-		return nil, 0, err
+	if err != nil || n < 0 {
+		return nil, up.n, err
 	}
 	woken, ok, err := s.wakesIn(ctx, n, up.n)
 	if err != nil || !ok {
