@@ -3,7 +3,6 @@ package timeline
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/store"
@@ -158,16 +157,9 @@ func (s *Service) rowsAt(ctx context.Context, room string, at []Pos) (map[Pos]*E
 	if len(refs) == 0 {
 		return rows, nil
 	}
-	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
-	if err != nil {
-		return nil, fmt.Errorf("read events of %s: %w", room, err)
-	}
-	for _, it := range items {
-		r, err := DecodeEvent(it)
-		if err != nil {
-			return nil, err
-		}
+	found, err := s.rowsOf(ctx, room, refs)
+	for _, r := range found {
 		rows[r.Pos] = r
 	}
-	return rows, nil
+	return rows, err
 }

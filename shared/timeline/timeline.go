@@ -280,16 +280,24 @@ func (s *Service) eventsAt(ctx context.Context, room string, ids []string, hints
 			refs = append(refs, store.Ref{Table: store.Rooms, Key: EventKey(room, p.pos)})
 		}
 	}
+	found, err := s.rowsOf(ctx, room, refs)
+	for _, r := range found {
+		rows[r.ID] = r
+	}
+	return rows, err
+}
+
+// rowsOf reads E# rows of a room, in no order; what is not there is left out.
+func (s *Service) rowsOf(ctx context.Context, room string, refs []store.Ref) ([]*EventRow, error) {
 	items, err := store.GetAll(ctx, s.DB, refs, store.Consistent)
 	if err != nil {
 		return nil, fmt.Errorf("read events of %s: %w", room, err)
 	}
-	for _, it := range items {
-		r, err := DecodeEvent(it)
-		if err != nil {
+	rows := make([]*EventRow, len(items))
+	for i, it := range items {
+		if rows[i], err = DecodeEvent(it); err != nil {
 			return nil, err
 		}
-		rows[r.ID] = r
 	}
 	return rows, nil
 }
