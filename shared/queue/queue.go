@@ -18,8 +18,9 @@ const (
 type Queue struct {
 	Name string
 	// FIFO queues deliver the messages of a group in the order they were sent,
-	// one batch of a group at a time, and drop a message whose Dedup was seen in
-	// the last five minutes.
+	// one batch of a group at a time, and drop a message whose Dedup was seen in the
+	// group in the last five minutes. What is seen in another group may be dropped
+	// too: on AWS it is not.
 	FIFO bool
 }
 
