@@ -20,11 +20,14 @@ type Action string
 // The actions. On a table Read covers get, batch get and query, and Write
 // covers put, update, delete and condition checks in transactions. On the
 // bucket Read and Write are for a prefix. On a queue only Send exists: the
-// worker that a queue triggers receives through its trigger.
+// worker that a queue triggers receives through its trigger. Requests wait by
+// Hold, and are woken by Wake.
 const (
 	Read  Action = "read"
 	Write Action = "write"
 	Send  Action = "send"
+	Wake  Action = "wake"
+	Hold  Action = "hold"
 )
 
 // Kind is the sort of resource that a grant is about.
@@ -35,7 +38,12 @@ const (
 	Table Kind = "table"
 	Queue Kind = "queue"
 	Blob  Kind = "blob"
+	// Wait is the waiting of requests (see shared/wake), of which there is one.
+	Wait Kind = "wait"
 )
+
+// Waits is the name of the one resource of the kind Wait.
+const Waits = "requests"
 
 // A Grant allows one action on one resource. The zero value allows nothing.
 type Grant struct {
@@ -83,6 +91,12 @@ func ReadBlobs(prefix string) Set { return Set{{Blob, prefix, Read}} }
 
 // WriteBlobs allows puts and deletes of the keys that start with prefix.
 func WriteBlobs(prefix string) Set { return Set{{Blob, prefix, Write}} }
+
+// Wakes allows to wake requests that wait, and Holds to let them wait.
+func Wakes() Set { return Set{{Wait, Waits, Wake}} }
+
+// Holds allows to let requests wait. Every route that polls has it.
+func Holds() Set { return Set{{Wait, Waits, Hold}} }
 
 // Allows reports whether the set holds the grant. A blob grant allows every key
 // that starts with its name.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/wake"
 )
 
@@ -26,7 +27,10 @@ type ticket struct {
 }
 
 // Wake implements wake.Waker.
-func (w waker) Wake(_ context.Context, keys ...string) error {
+func (w waker) Wake(ctx context.Context, keys ...string) error {
+	if err := grant.Check(ctx, grant.Wait, grant.Waits, grant.Wake); err != nil {
+		return err
+	}
 	ws := &w.l.waits
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -41,6 +45,9 @@ func (w waker) Wake(_ context.Context, keys ...string) error {
 // Arm implements wake.Waiter.
 func (w waker) Arm(ctx context.Context, wait wake.Wait) (wake.Ticket, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := grant.Check(ctx, grant.Wait, grant.Waits, grant.Hold); err != nil {
 		return nil, err
 	}
 	if err := w.l.err(); err != nil {

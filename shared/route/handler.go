@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -193,7 +194,15 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 	}
 	keys, timeout := P(req).Waits(c)
 	timeout = min(timeout, rt.MaxHold)
-	if ready || timeout <= 0 || route.finishes(r) {
+	if route.finishes(r) {
+		if who, ok := rt.Waiter.(wake.Returned); ok {
+			if err := who.Returned(ctx, r.PathValue("place"), keys); err != nil {
+				rt.Log.LogAttrs(ctx, slog.LevelWarn, "return of a client not noted", slog.String("err", err.Error()))
+			}
+		}
+		return writeJSON(ctx, w, resp)
+	}
+	if ready || timeout <= 0 {
 		return writeJSON(ctx, w, resp)
 	}
 	if rt.Limits != nil {
@@ -206,7 +215,10 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 	until := rt.Clock.Now().Add(timeout)
 	keys, _ = withKeysOf(resp, keys)
 	back := route.ticket(r, until)
-	wait := wake.Wait{Keys: keys, Until: earliest(resp, until), Here: back == ""}
+	wait := wake.Wait{Keys: keys, Until: earliest(resp, until)}
+	if back != "" {
+		wait.Connection = route.connection(r)
+	}
 	armed, err := rt.Waiter.Arm(ctx, wait)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package route
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
 	"net/http"
@@ -18,13 +19,15 @@ import (
 //	GET /hold/sync/<ticket>/<place>/wait  307 to done, once it is woken or its time is up
 //	GET /hold/sync/<ticket>/<place>/done  the answer
 //
+// Between the two may be further steps of waiting.
+//
 // The last one is another spelling of every route that a Poll answers: the same
 // function with the same grants, limits and token, which is warm from the first
 // request and looks once more, for what the ticket says was asked for. The one
-// between belongs to whoever keeps the wake.Service: on AWS it will be an
-// integration of the gateway with the queue that the place names, without a
-// function. Services that hold here, as the local one and HoldInLambda do, send
-// nobody there, and the last spelling answers nobody but those who invent it.
+// between belongs to whoever keeps the wake.Service: on AWS it is an integration
+// of the gateway with the queue that the place names, without a function (see
+// aws.HoldInQueue). Services that hold here, as the local one and HoldInLambda do,
+// send nobody there, and the last spelling answers nobody but those who invent it.
 //
 // The ticket is there because nothing else survives the two redirects: a relative
 // Location drops the query, and a URL that changed with each request would cost
@@ -70,8 +73,26 @@ func (r Route) finish() string {
 func (r Route) finishes(req *http.Request) bool { return r.Polls() && req.Pattern == r.finish() }
 
 // away is where the client of a request with the ticket waits.
-func (r Route) away(ticket, place string) string {
-	return "/hold/" + r.Name + "/" + ticket + "/" + place + "/wait"
+func (r Route) away(ticket, elsewhere string) string {
+	return "/hold/" + r.Name + "/" + ticket + "/" + elsewhere
+}
+
+// connection names the connection of a request (see wake.Wait): those of one
+// access token, and of a few kinds of what may be asked for besides since when.
+// A client that asks in two ways at once has two connections then, most likely;
+// one that asks in ever new ways does not have ever more of them.
+func (r Route) connection(req *http.Request) string {
+	token, err := accessToken(req)
+	if err != nil || token == "" {
+		return ""
+	}
+	m := hmac.New(sha256.New, []byte(token))
+	m.Write([]byte("connection\x00" + r.Name))
+	asked := req.URL.Query()
+	asked.Del("since")
+	asked.Del("timeout")
+	kind := sha256.Sum256([]byte(asked.Encode()))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(m.Sum(nil)[:15])) + string('0'+kind[0]%4)
 }
 
 // ticket makes the ticket of a request that waits until then. It is empty if the

@@ -20,7 +20,7 @@ type sentAway struct{ *board }
 
 func (s sentAway) Arm(ctx context.Context, w wake.Wait) (wake.Ticket, error) {
 	k, err := s.board.Arm(ctx, w)
-	if w.Here {
+	if w.Connection == "" {
 		return k, err
 	}
 	return toPlace{k}, err
@@ -29,7 +29,7 @@ func (s sentAway) Arm(ctx context.Context, w wake.Wait) (wake.Ticket, error) {
 type toPlace struct{ wake.Ticket }
 
 func (toPlace) Hold(context.Context) (wake.Outcome, error) {
-	return wake.Outcome{Elsewhere: "place"}, nil
+	return wake.Outcome{Elsewhere: "place/wait"}, nil
 }
 
 // get makes a request with an access token, if there is one.

@@ -245,13 +245,17 @@ func guarded(do func() error) (err error) {
 	return do()
 }
 
-// Grants is all that a request to the route may touch: what its handler uses
-// and what authentication needs.
+// Grants is all that a request to the route may touch: what its handler uses,
+// and what authentication and waiting need.
 func (r Route) Grants() grant.Set {
+	uses := r.Uses
 	if r.Auth == AccessToken || r.Auth == Optional {
-		return grant.Of(r.Uses, accounts.Authenticates)
+		uses = grant.Of(uses, accounts.Authenticates)
 	}
-	return r.Uses
+	if r.Polls() {
+		uses = grant.Of(uses, grant.Holds())
+	}
+	return uses
 }
 
 // accessToken finds the token in the Authorization header or, for old clients,

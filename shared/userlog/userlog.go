@@ -162,7 +162,7 @@ type Service struct {
 
 // Appends and Reads are what the operations use.
 var (
-	Appends = grant.Of(grant.ReadTable("users"), grant.WriteTable("users"))
+	Appends = grant.Of(grant.ReadTable("users"), grant.WriteTable("users"), grant.Wakes())
 	Reads   = grant.ReadTable("users")
 )
 

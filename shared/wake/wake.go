@@ -33,8 +33,20 @@ type Wait struct {
 	Keys []string
 	// Until is when the wait ends at the latest.
 	Until time.Time
-	// Here keeps the wait in the Hold: the client cannot be sent anywhere.
-	Here bool
+	// Connection tells the connections of a device apart, in lower-case letters
+	// and digits, at most 40, that no stranger can guess: a request of a
+	// connection comes when the one before it is over, or was given up. It is
+	// empty if the client cannot be sent anywhere, which keeps the wait in the
+	// Hold.
+	Connection string
+}
+
+// Returned is implemented by a Waiter that wants to know which clients came back
+// from where it sent them.
+type Returned interface {
+	// Returned is told that a client is back from the place, where it waited for
+	// the keys.
+	Returned(ctx context.Context, place string, keys []string) error
 }
 
 // Ticket is an armed wait. It is used by one goroutine.
@@ -50,9 +62,9 @@ type Ticket interface {
 
 // Outcome says how a Hold ended.
 type Outcome struct {
-	// Elsewhere names the place where the client is sent to wait, in letters,
-	// digits, '-' and '_'. It is empty when the wait is over, and always for a
-	// wait that has to be Here.
+	// Elsewhere is where the client is sent to wait: the place, in letters,
+	// digits, '-' and '_', a slash, and the first step there. It is empty when the
+	// wait is over, and always for a wait without a Connection.
 	Elsewhere string
 	// Woken is false when the time was up.
 	Woken bool

@@ -47,7 +47,7 @@ func inQueue(c *meter.Clock) wake.Service { return elsewhere{aws.HoldInLambda(c)
 
 func (e elsewhere) Arm(ctx context.Context, w wake.Wait) (wake.Ticket, error) {
 	t, err := e.Service.Arm(ctx, w)
-	if w.Here || err != nil {
+	if w.Connection == "" || err != nil {
 		return t, err
 	}
 	return away{t}, nil
@@ -55,7 +55,9 @@ func (e elsewhere) Arm(ctx context.Context, w wake.Wait) (wake.Ticket, error) {
 
 type away struct{ wake.Ticket }
 
-func (away) Hold(context.Context) (wake.Outcome, error) { return wake.Outcome{Elsewhere: "queue"}, nil }
+func (away) Hold(context.Context) (wake.Outcome, error) {
+	return wake.Outcome{Elsewhere: "queue/wait"}, nil
+}
 
 type object = map[string]any
 

@@ -104,6 +104,20 @@ func TestGrantsAreWhatIsUsed(t *testing.T) {
 		clock.by.Add(int64(8 * 24 * time.Hour))
 		finish(t, in.Process)
 	})
+	t.Run("somebody who was away", func(t *testing.T) {
+		clock := new(ahead)
+		in := server.InProcess(t, func(o *process.Options) {
+			o.Recorder = &rec
+			o.Store.Clock = clock
+		})
+		tokens, room := talk(t, in.URL)
+		for i, back := range []string{"/events", "/initialSync"} {
+			clock.by.Add(int64(25 * time.Hour))
+			do(t, in.URL, tokens[1], "PUT", fmt.Sprintf("/rooms/%s/send/m.room.message/away%d", room, i), `{"msgtype":"m.text","body":"Are you there?"}`)
+			finish(t, in.Process)
+			do(t, in.URL, tokens[0], "GET", back, "")
+		}
+	})
 	t.Run("interrupted deactivation", func(t *testing.T) {
 		clock := new(ahead)
 		var srv *home.Server

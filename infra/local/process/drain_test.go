@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/local"
 	"github.com/virga-im/virga/shared/wake"
 )
@@ -19,7 +20,8 @@ func TestDrainingEndsWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		draining, drain := context.WithCancel(t.Context())
+		may := grant.With(t.Context(), t.Name(), grant.Of(grant.Wakes(), grant.Holds()), nil)
+		draining, drain := context.WithCancel(may)
 		w := waiter{db.Wake(), draining}
 		hold := func(ctx context.Context) (woken bool, took time.Duration, err error) {
 			begin := time.Now()
@@ -32,23 +34,23 @@ func TestDrainingEndsWaits(t *testing.T) {
 			return out.Woken, time.Since(begin), err
 		}
 
-		time.AfterFunc(time.Second, func() { _ = db.Wake().Wake(t.Context(), "key") })
-		if woken, took, err := hold(t.Context()); !woken || took != time.Second || err != nil {
+		time.AfterFunc(time.Second, func() { _ = db.Wake().Wake(may, "key") })
+		if woken, took, err := hold(may); !woken || took != time.Second || err != nil {
 			t.Errorf("a wake: %v after %s, %v", woken, took, err)
 		}
-		if woken, took, err := hold(t.Context()); woken || took != time.Minute || err != nil {
+		if woken, took, err := hold(may); woken || took != time.Minute || err != nil {
 			t.Errorf("nothing: %v after %s, %v", woken, took, err)
 		}
-		gone, leave := context.WithCancel(t.Context())
+		gone, leave := context.WithCancel(may)
 		time.AfterFunc(time.Second, leave)
 		if _, _, err := hold(gone); err == nil {
 			t.Error("a client that went away was answered")
 		}
 		time.AfterFunc(time.Second, drain)
-		if woken, took, err := hold(t.Context()); woken || took != time.Second || err != nil {
+		if woken, took, err := hold(may); woken || took != time.Second || err != nil {
 			t.Errorf("draining: %v after %s, %v", woken, took, err)
 		}
-		if _, took, err := hold(t.Context()); took != 0 || err != nil {
+		if _, took, err := hold(may); took != 0 || err != nil {
 			t.Errorf("after draining began: waited %s, %v", took, err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/virga-im/virga/shared/wake"
@@ -25,7 +26,7 @@ type Away struct {
 // Arm implements wake.Waiter.
 func (a *Away) Arm(ctx context.Context, w wake.Wait) (wake.Ticket, error) {
 	t, err := a.Service.Arm(ctx, w)
-	if err != nil || w.Here {
+	if err != nil || w.Connection == "" {
 		return t, err
 	}
 	return &awayTicket{Ticket: t, a: a}, nil
@@ -46,7 +47,7 @@ func (t *awayTicket) Hold(context.Context) (wake.Outcome, error) {
 		t.a.places = map[string]wake.Ticket{}
 	}
 	t.a.places[place], t.sent = t.Ticket, true
-	return wake.Outcome{Elsewhere: place}, nil
+	return wake.Outcome{Elsewhere: place + "/wait"}, nil
 }
 
 // Release implements wake.Ticket.
@@ -58,6 +59,7 @@ func (t *awayTicket) Release() {
 
 // Wait waits in a place, once.
 func (a *Away) Wait(ctx context.Context, place string) (wake.Outcome, error) {
+	place = strings.TrimSuffix(place, "/wait")
 	a.mu.Lock()
 	t := a.places[place]
 	delete(a.places, place)

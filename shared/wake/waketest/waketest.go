@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/wake"
 )
 
@@ -37,11 +39,17 @@ func (h Harness) hold(ctx context.Context, t wake.Ticket) (wake.Outcome, error) 
 	return h.Elsewhere(ctx, o.Elsewhere)
 }
 
-// places have names that are a segment of a path as they are.
-var places = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+// places have names that are segments of a path as they are.
+var places = regexp.MustCompile(`^[A-Za-z0-9_-]+/[a-z]+$`)
+
+// may is a context that may do all that the contract is about. Who waits may be
+// written down in the users table.
+func may(t *testing.T) context.Context {
+	return grant.With(t.Context(), t.Name(), grant.Of(grant.Wakes(), grant.Holds(),
+		grant.ReadTable("users"), grant.WriteTable("users")), nil)
+}
 
 // Run tests the contract. open is called once and registers its own cleanup.
-// The context of the calls is ctx of the test, as the harness wants it.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	h := open(t)
 	run(t, h)
@@ -66,7 +74,11 @@ func run(t *testing.T, h Harness) {
 
 func arm(t *testing.T, h Harness, d time.Duration, keys ...string) wake.Ticket {
 	t.Helper()
-	ticket, err := h.Arm(t.Context(), wake.Wait{Keys: keys, Until: time.Now().Add(d), Here: h.here})
+	wait := wake.Wait{Keys: keys, Until: time.Now().Add(d), Connection: strings.ToLower(rand.Text())}
+	if h.here {
+		wait.Connection = ""
+	}
+	ticket, err := h.Arm(may(t), wait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +87,7 @@ func arm(t *testing.T, h Harness, d time.Duration, keys ...string) wake.Ticket {
 
 func wakeUp(t *testing.T, h Harness, keys ...string) {
 	t.Helper()
-	if err := h.Wake(t.Context(), keys...); err != nil {
+	if err := h.Wake(may(t), keys...); err != nil {
 		t.Errorf("wake: %v", err)
 	}
 }
@@ -126,7 +138,7 @@ func testEveryInterleaving(t *testing.T, h Harness) {
 					time.Sleep(20 * time.Millisecond)
 					at(4)
 				})
-				o, err := h.hold(t.Context(), ticket)
+				o, err := h.hold(may(t), ticket)
 				if err != nil || !o.Woken {
 					t.Errorf("hold: %+v, %v", o, err)
 				}
@@ -145,7 +157,7 @@ func testTimeUp(t *testing.T, h Harness) {
 	for _, d := range []time.Duration{200 * time.Millisecond, 0, -time.Second} {
 		ticket := arm(t, h, d, rand.Text())
 		start := time.Now()
-		o, err := h.hold(t.Context(), ticket)
+		o, err := h.hold(may(t), ticket)
 		if err != nil || o.Woken {
 			t.Errorf("hold of %s: %+v, %v", d, o, err)
 		}
@@ -159,7 +171,7 @@ func testTimeUp(t *testing.T, h Harness) {
 func testContextEnds(t *testing.T, h Harness) {
 	ticket := arm(t, h, 20*time.Second, rand.Text())
 	defer ticket.Release()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(may(t), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
 	if o, err := h.hold(ctx, ticket); !errors.Is(err, context.DeadlineExceeded) {
@@ -175,7 +187,7 @@ func testKeys(t *testing.T, h Harness) {
 	for _, keys := range [][]string{{a}, {b}, {a, b}, {other, b}} {
 		ticket := arm(t, h, 20*time.Second, a, b)
 		wakeUp(t, h, keys...)
-		if o, err := h.hold(t.Context(), ticket); err != nil || !o.Woken {
+		if o, err := h.hold(may(t), ticket); err != nil || !o.Woken {
 			t.Errorf("a wake of %v: %+v, %v", keys, o, err)
 		}
 		ticket.Release()
@@ -183,7 +195,7 @@ func testKeys(t *testing.T, h Harness) {
 	ticket := arm(t, h, 200*time.Millisecond, a, b)
 	defer ticket.Release()
 	wakeUp(t, h, other)
-	if o, err := h.hold(t.Context(), ticket); err != nil || o.Woken {
+	if o, err := h.hold(may(t), ticket); err != nil || o.Woken {
 		t.Errorf("a wake of another key: %+v, %v", o, err)
 	}
 }
@@ -197,7 +209,7 @@ func testManyWaiters(t *testing.T, h Harness) {
 		ticket := arm(t, h, 20*time.Second, key, rand.Text())
 		wg.Go(func() {
 			defer ticket.Release()
-			if o, err := h.hold(t.Context(), ticket); err != nil || !o.Woken {
+			if o, err := h.hold(may(t), ticket); err != nil || !o.Woken {
 				t.Errorf("hold: %+v, %v", o, err)
 			}
 		})
@@ -212,7 +224,7 @@ func testNobodyWaits(t *testing.T, h Harness) {
 	wakeUp(t, h)
 	ticket := arm(t, h, 200*time.Millisecond, key)
 	defer ticket.Release()
-	if o, err := h.hold(t.Context(), ticket); err != nil || o.Woken {
+	if o, err := h.hold(may(t), ticket); err != nil || o.Woken {
 		t.Errorf("a wake before the wait was armed: %+v, %v", o, err)
 	}
 }
