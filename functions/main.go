@@ -29,8 +29,9 @@ import (
 	"github.com/virga-im/virga/shared/store"
 )
 
-// maxHold bounds how long a request waits: the gateway gives up after 30 s.
-const maxHold = 25 * time.Second
+// maxHold bounds how long a request waits. In a function it waits less: a function
+// has to answer in its own time.
+const maxHold = 30 * time.Second
 
 // doorSecret is the environment variable with the secret of the front door.
 // Stacks do not have one yet: see infra/aws/main.go.
@@ -60,19 +61,22 @@ func program(handler string, logs io.Writer) (aws.Invocation, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := clock.System{}
+	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: lambdaWords}))
+	slog.SetDefault(log) // for what the domains tell
+	now, db := clock.System{}, aws.NewDB(at)
 	wakes := aws.HoldInLambda(now)
+	if at.Waits != "" {
+		wakes = aws.HoldInQueue(at, db, now, log)
+	}
 	server, err := home.New(home.Options{
 		Config: cfg,
-		DB:     aws.NewDB(at), Queues: aws.NewSender(at), Blobs: aws.NewBlobs(at), Wake: wakes,
+		DB:     db, Queues: aws.NewSender(at), Blobs: aws.NewBlobs(at), Wake: wakes,
 		Clock:      now,
 		Operations: api.Operations(routes),
 	})
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: lambdaWords}))
-	slog.SetDefault(log) // for what the domains tell
 	rt := &route.Runtime{Server: server, Waiter: wakes, Clock: now, MaxHold: maxHold, Log: log}
 	if cfg.RateLimits {
 		rt.Limits = &route.Limits{Rates: cfg.Rates}

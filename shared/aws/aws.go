@@ -30,6 +30,9 @@ import (
 const (
 	StackEnv  = "VIRGA_STACK"
 	BucketEnv = "VIRGA_BUCKET"
+	// WaitsEnv holds what the URLs of the queues begin with at which requests wait;
+	// a stack without it holds them in functions.
+	WaitsEnv = "VIRGA_WAIT_QUEUES"
 )
 
 // QueueEnv names the environment variable that holds the URL of the queue.
@@ -43,6 +46,8 @@ type Options struct {
 	Stack string
 	// Bucket is the media bucket.
 	Bucket string
+	// Waits is what the URLs of queues begin with at which requests wait.
+	Waits string
 	// Queues are the queues' URLs by name. A function has those it may send to.
 	Queues map[string]string
 	// Config returns the SDK's configuration. Share one Config between the
@@ -55,6 +60,7 @@ func FromEnvironment() (Options, error) {
 	o := Options{
 		Stack:  os.Getenv(StackEnv),
 		Bucket: os.Getenv(BucketEnv),
+		Waits:  os.Getenv(WaitsEnv),
 		Queues: map[string]string{},
 		Config: LoadConfig(),
 	}

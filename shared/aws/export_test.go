@@ -1,0 +1,10 @@
+package aws
+
+import "github.com/virga-im/virga/shared/wake"
+
+// Settled returns the service with queues that can be used as soon as they are
+// made.
+func Settled(s wake.Service) wake.Service {
+	s.(*hold).settles = 0
+	return s
+}
