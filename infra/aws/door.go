@@ -92,8 +92,9 @@ func rewritten(rules []rule, pattern string) bool {
 }
 
 // doorCode fills the program of the front door. What it answers to a preflight
-// is what the routes themselves would answer.
-func doorCode(rules []rule) (string, error) {
+// is what the routes themselves would answer. The URLs of queues where requests
+// wait begin with queues; it is empty in a stack without them.
+func doorCode(rules []rule, queues string) (string, error) {
 	pairs := [][2]string{}
 	for _, ru := range rules {
 		pairs = append(pairs, [2]string{ru.from, ru.to})
@@ -114,6 +115,7 @@ func doorCode(rules []rule) (string, error) {
 	}
 	code := strings.Replace(doorJS, "RENAMED = []", "RENAMED = "+string(renamed), 1)
 	code = strings.Replace(code, "PREFLIGHT = {}", "PREFLIGHT = "+string(preflight), 1)
+	code = strings.Replace(code, "QUEUES = ''", "QUEUES = '"+queues+"'", 1)
 	if len(code) > 10<<10 {
 		return "", fmt.Errorf("the front door has %d bytes, and CloudFront allows 10 KB", len(code))
 	}

@@ -12,6 +12,9 @@ var RENAMED = [];
 
 var PREFLIGHT = {};
 
+// What the URLs of the queues begin with at which requests wait.
+var QUEUES = '';
+
 function handler(event) {
   var request = event.request;
   if (request.method === 'OPTIONS') {
@@ -25,6 +28,10 @@ function handler(event) {
   var uri = query === undefined ? request.uri : request.uri + '?' + query;
   request.headers['x-virga-uri'] = { value: uri };
   request.headers['x-virga-ip'] = { value: event.viewer.ip };
+  // The gateway receives from the queue that is named here: that of the place and
+  // of the letter with which the step begins, after an x.
+  var waits = /^\/hold\/[^\/]+\/[^\/]+\/([a-z0-9]+)\/x?([a-d])[a-d]?$/.exec(request.uri);
+  if (waits && QUEUES) request.headers['x-virga-queue'] = { value: QUEUES + waits[1] + waits[2] };
   // In the header already; twice would be twice against the gateway's 10,240 bytes.
   request.querystring = {};
   request.uri = routed(request.uri);

@@ -47,7 +47,7 @@ console.log(JSON.stringify(all.map(function (v) {
 // throughDoor sends requests through the program that the template holds.
 func throughDoor(t *testing.T, tm *template, requests []viewer) []passed {
 	t.Helper()
-	code, _ := tm.Resources["Door"].Properties["FunctionCode"].(string)
+	code, _ := tm.one(t, "Door")["FunctionCode"].(string)
 	if len(code) == 0 || len(code) > 10<<10 {
 		t.Fatalf("the front door has %d bytes", len(code))
 	}

@@ -46,7 +46,12 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	code, err := doorCode(rules)
+	holds := s.holds(functions)
+	var queues string
+	if holds {
+		queues = *s.waitURL()
+	}
+	code, err := doorCode(rules, queues)
 	if err != nil {
 		return nil, err
 	}
@@ -57,14 +62,18 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 		},
 	})
 	s.inSection(program, "gateway")
+	invokes := []any{statement([]string{"lambda:InvokeFunction"}, s.functionARN("*"))}
+	if holds {
+		invokes = append(invokes, statement([]string{"sqs:ReceiveMessage"}, s.waitARN()))
+	}
 	// One role invokes all functions; a permission for each route would be a
 	// resource for each.
 	invoke := awsiam.NewCfnRole(s.Stack, jsii.String("InvokeRole"), &awsiam.CfnRoleProps{
-		Description:              jsii.String("lets the gateways invoke the functions of this stack"),
+		Description:              jsii.String("lets the gateways invoke the functions of this stack, and wait at its queues"),
 		AssumeRolePolicyDocument: trusts("apigateway.amazonaws.com"),
-		Policies:                 policies("invoke", []any{statement([]string{"lambda:InvokeFunction"}, s.functionARN("*"))}),
+		Policies:                 policies("invoke", invokes),
 	})
-	clients, err := s.addAPI("Api", "clients and servers", client, rules, invoke)
+	clients, err := s.addAPI("Api", "clients and servers", client, rules, invoke, holds)
 	if err != nil {
 		return nil, err
 	}
@@ -82,16 +91,23 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 		DefaultCacheBehavior: &first,
 		CustomErrorResponses: uncachedErrors(),
 	}
+	var behaviours []any
+	if holds {
+		behaviours = append(behaviours, waitBehaviour(*common))
+	}
 	if len(admin) > 1 {
-		origin, err := s.addAPI("AdminApi", "administrators", admin, rules, invoke)
+		origin, err := s.addAPI("AdminApi", "administrators", admin, rules, invoke, false)
 		if err != nil {
 			return nil, err
 		}
 		origins = append(origins, origin)
 		common.PathPattern, common.TargetOriginId = jsii.String("/_synapse/*"), jsii.String("AdminApi")
-		config.CacheBehaviors = []any{common}
+		behaviours = append(behaviours, common)
 	}
 	config.Origins = origins
+	if behaviours != nil {
+		config.CacheBehaviors = behaviours
+	}
 	if s.opts.domain != "" {
 		config.Aliases = jsii.Strings(s.opts.domain)
 		config.ViewerCertificate = &awscloudfront.CfnDistribution_ViewerCertificateProperty{
@@ -133,7 +149,7 @@ func (s *stack) addRecords(d *door) {
 const tagValue = "x-amazon-apigateway-tag-value"
 
 // addAPI adds a gateway and returns it as an origin.
-func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invoke awsiam.CfnRole) (any, error) {
+func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invoke awsiam.CfnRole, holds bool) (any, error) {
 	uri := func(f *function) any {
 		return map[string]any{"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/" +
 			"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:" + *s.named(f.name) + "/invocations"}
@@ -141,6 +157,11 @@ func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invo
 	body, err := openAPI("Virga of "+s.opts.serverName+" for "+who, functions, rules, uri, invoke.AttrArn())
 	if err != nil {
 		return nil, err
+	}
+	props := &awsapigatewayv2.CfnStageProps{StageName: jsii.String("$default"), AutoDeploy: jsii.Bool(true)}
+	if holds {
+		addWaits(body, invoke.AttrArn())
+		props.RouteSettings = waitThrottle()
 	}
 	// A gateway takes its tags from its definition.
 	body["tags"] = []any{map[string]any{"name": "section", tagValue: "gateway"}}
@@ -150,9 +171,8 @@ func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invo
 	api := awsapigatewayv2.NewCfnApi(s.Stack, jsii.String(id), &awsapigatewayv2.CfnApiProps{Body: body})
 	s.inSection(api, "gateway")
 	s.apis[id] = api
-	stage := awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), &awsapigatewayv2.CfnStageProps{
-		ApiId: api.Ref(), StageName: jsii.String("$default"), AutoDeploy: jsii.Bool(true),
-	})
+	props.ApiId = api.Ref()
+	stage := awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), props)
 	s.inSection(stage, "gateway")
 	return &awscloudfront.CfnDistribution_OriginProperty{
 		Id:         jsii.String(id),

@@ -23,7 +23,12 @@ func gatewayOf(t *testing.T, tm *template, id string) gateway {
 		for method, op := range ops.(map[string]any) {
 			ref := at(t, op, "x-amazon-apigateway-integration", "$ref").(string)
 			key := strings.TrimPrefix(ref, "#/components/x-amazon-apigateway-integrations/")
-			uri, _ := at(t, body, "components", "x-amazon-apigateway-integrations", key, "uri").(string)
+			integration := at(t, body, "components", "x-amazon-apigateway-integrations", key)
+			if subtype, ok := at(t, integration, "subtype").(string); ok {
+				g[path][strings.ToUpper(method)] = subtype
+				continue
+			}
+			uri, _ := at(t, integration, "uri").(string)
 			m := arn.FindStringSubmatch(uri)
 			if m == nil {
 				t.Fatalf("%s %s goes to %q", method, path, uri)
@@ -55,6 +60,9 @@ func (g gateway) find(method, path string) string {
 	best, name := "", g["/$default"]["X-AMAZON-APIGATEWAY-ANY-METHOD"]
 	for template, ops := range g {
 		to, ok := ops[method]
+		if !ok {
+			to, ok = ops["X-AMAZON-APIGATEWAY-ANY-METHOD"]
+		}
 		if shape := matches(template, path); ok && shape > best {
 			best, name = shape, to
 		}

@@ -18,7 +18,6 @@
 //     headers of the door from anyone who finds the gateway's own address: such
 //     a caller can choose the client address that rate limits see, and nothing
 //     else, because a function answers only its own route. See door.go.
-//   - Waiting outside of Lambda: /sync is held by its function.
 //   - Answers above 6 MB, and uploads above 4.5 MB.
 //   - Deleting a dev stack whose bucket holds objects: empty the bucket first.
 package main

@@ -20,6 +20,7 @@ type options struct {
 	serverName string // the part after the colon of user ids
 	stage      string // dev: everything goes with the stack; prod: data stays
 	layout     string // route: a function each; group: one for each set of grants
+	sync       string // sqs: requests wait at queues; lambda: in their functions
 	arch       string // arm64; host builds for this machine, for tests
 	stack      string // name of the stack; follows from the server name
 	domain     string // the host that clients use, if it is not CloudFront's own
@@ -40,7 +41,7 @@ type options struct {
 // They are rows of the server table.
 var (
 	words = []string{
-		"serverName", "stage", "layout", "arch", "stack", "domain", "certificateArn", "hostedZoneId",
+		"serverName", "stage", "layout", "sync", "arch", "stack", "domain", "certificateArn", "hostedZoneId",
 		"logRetention", "alarms", "alarmEmail", "budget",
 	}
 	settings = map[string]string{
@@ -113,6 +114,7 @@ func readOptions(context map[string]any) (options, error) {
 		serverName:  given["serverName"],
 		stage:       either("stage", "dev", "prod"),
 		layout:      either("layout", "route", "group"),
+		sync:        either("sync", "sqs", "lambda"),
 		arch:        either("arch", "arm64", "host"),
 		stack:       shaped("stack", stackNames, fmt.Sprintf("it must be a letter followed by letters, digits and hyphens, at most %d in all", maxStackName)),
 		domain:      shaped("domain", hosts, "it must be the host that clients use, such as matrix.example.org: in lower case, without https://, port and slash"),

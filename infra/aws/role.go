@@ -22,6 +22,7 @@ var allowed = map[grant.Kind]map[grant.Action][]string{
 		grant.Write: {"dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
 	},
 	grant.Queue: {grant.Send: {"sqs:SendMessage"}},
+	grant.Wait:  {grant.Wake: {"sqs:SendMessage"}, grant.Hold: {"sqs:CreateQueue"}},
 	grant.Blob: {
 		grant.Read:  {"s3:GetObject"},
 		grant.Write: {"s3:DeleteObject", "s3:PutObject"},
@@ -66,7 +67,7 @@ func (s *stack) addRoles(functions []*function) map[*function]awsiam.CfnRole {
 // role that reads tokens and writes users is RoleReadTokensWriteUsers.
 func roleName(f *function) string {
 	words := []string{"Role"}
-	for _, action := range []grant.Action{grant.Read, grant.Write, grant.Send} {
+	for _, action := range []grant.Action{grant.Read, grant.Write, grant.Send, grant.Wake, grant.Hold} {
 		var of []string
 		for _, g := range f.uses {
 			if g.Action == action {
@@ -140,6 +141,8 @@ func (s *stack) resource(g grant.Grant) any {
 		if q := s.queues[g.Name]; q != nil {
 			return q.AttrArn()
 		}
+	case grant.Wait:
+		return s.waitARN()
 	case grant.Blob:
 		return *s.bucket.AttrArn() + "/" + g.Name + "*"
 	}

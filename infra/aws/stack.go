@@ -41,6 +41,9 @@ func newStack(app awscdk.App, opts options, t table, code string) (*stack, error
 	if err != nil {
 		return nil, err
 	}
+	if opts.sync != "sqs" {
+		withoutWaits(functions)
+	}
 	for _, f := range functions {
 		if n := len(opts.stack) + 1 + len(f.name); n > 64 {
 			return nil, fmt.Errorf("the function %s_%s would have a name of %d characters, and Lambda allows 64: choose a shorter -c stack", opts.stack, f.name, n)
@@ -132,6 +135,8 @@ func (s *stack) environment(f *function, door *door) *map[string]*string {
 			env["VIRGA_BUCKET"] = s.bucket.Ref()
 		case grant.Queue:
 			env["VIRGA_QUEUE_"+strings.ToUpper(g.Name)] = s.queues[g.Name].Ref() // its URL
+		case grant.Wait:
+			env["VIRGA_WAIT_QUEUES"] = s.waitURL()
 		}
 	}
 	return &env

@@ -40,7 +40,9 @@ func TestNothingIsCached(t *testing.T) {
 		}
 	}
 	behaviours := append([]any{at(t, config, "DefaultCacheBehavior")}, at(t, config, "CacheBehaviors").([]any)...)
-	if len(behaviours) != 2 || at(t, behaviours[1], "PathPattern") != "/_synapse/*" || at(t, behaviours[1], "TargetOriginId") != "AdminApi" {
+	if !slices.ContainsFunc(behaviours[1:], func(b any) bool {
+		return at(t, b, "PathPattern") == "/_synapse/*" && at(t, b, "TargetOriginId") == "AdminApi"
+	}) {
 		t.Errorf("behaviours: %v", behaviours)
 	}
 	for _, b := range behaviours {

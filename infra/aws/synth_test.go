@@ -53,7 +53,7 @@ type resource struct {
 
 func testOptions(stack string) options {
 	return options{
-		serverName: "example.org", stage: "dev", layout: "route", arch: "arm64", stack: stack, logDays: 7,
+		serverName: "example.org", stage: "dev", layout: "route", sync: "sqs", arch: "arm64", stack: stack, logDays: 7,
 		settings: map[string]string{"VIRGA_SERVER_NAME": "example.org"},
 	}
 }
