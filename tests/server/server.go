@@ -35,11 +35,12 @@ type Server struct {
 	// Took is how long the last start took until the listener accepted.
 	Took time.Duration
 
-	t     testing.TB
-	flags []string
-	cmd   *exec.Cmd
-	log   *tail
-	ended chan error
+	t      testing.TB
+	binary string
+	flags  []string
+	cmd    *exec.Cmd
+	log    *tail
+	ended  chan error
 }
 
 // defaults are the flags that tests want. Without presence, who waits is woken by
@@ -52,7 +53,13 @@ var defaults = []string{"-registration", "open", "-password-cost", "min", "-rate
 // the end of its log is shown if the test failed.
 func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Dir: t.TempDir(), log: new(tail)}
+	return StartAs(t, Binary(t), flags...)
+}
+
+// StartAs is Start for another program than that of Binary.
+func StartAs(t testing.TB, binary string, flags ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, binary: binary, Dir: t.TempDir(), log: new(tail)}
 	s.flags = slices.Concat([]string{"-data", s.Dir, "-client-listen", "127.0.0.1:0"}, defaults, flags)
 	s.start()
 	t.Cleanup(func() {
@@ -72,6 +79,14 @@ func Start(t testing.TB, flags ...string) *Server {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
+	s.start()
+}
+
+// RestartAs is Restart by another program.
+func (s *Server) RestartAs(binary string) {
+	s.t.Helper()
+	s.Stop()
+	s.binary = binary
 	s.start()
 }
 
@@ -108,7 +123,7 @@ func (s *Server) end(sig os.Signal) error {
 
 func (s *Server) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(Binary(s.t), s.flags...)
+	s.cmd = exec.Command(s.binary, s.flags...)
 	s.cmd.Stderr = s.log
 	if RaceEnabled { // the detector would delay every exit by a second
 		s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
