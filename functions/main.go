@@ -33,10 +33,6 @@ import (
 // has to answer in its own time.
 const maxHold = 30 * time.Second
 
-// doorSecret is the environment variable with the secret of the front door.
-// Stacks do not have one yet: see infra/aws/main.go.
-const doorSecret = "VIRGA_DOOR_SECRET"
-
 func main() {
 	run, err := program(aws.HandlerName(), os.Stdout)
 	if err != nil {
@@ -83,11 +79,14 @@ func program(handler string, logs io.Writer) (aws.Invocation, error) {
 	}
 	for _, w := range workers {
 		if w.Name == handler {
-			return worker(rt, w)
+			return worker(rt, w, at)
 		}
 	}
-	secret := os.Getenv(doorSecret)
-	return aws.HTTP(aws.Door{Secret: secret, Open: secret == ""}, route.Mux(rt, served(handler, routes))), nil
+	door, err := aws.DoorFromEnvironment(cfg.PublicBaseURL)
+	if err != nil {
+		return nil, err
+	}
+	return aws.HTTP(door, route.Mux(rt, served(handler, routes))), nil
 }
 
 // The handlers that are not the name of a route or worker.
@@ -145,7 +144,7 @@ func serveUnknown(_ context.Context, _ *home.Self, _ route.Caller, w http.Respon
 }
 
 // worker makes an invocation of whatever starts the worker.
-func worker(rt *route.Runtime, w route.Worker) (aws.Invocation, error) {
+func worker(rt *route.Runtime, w route.Worker, at aws.Options) (aws.Invocation, error) {
 	switch w.On.(type) {
 	case store.ChangeStream:
 		return aws.Changes(func(ctx context.Context, cs []store.Change) error { return rt.RunChanges(ctx, w, cs) }), nil
@@ -153,6 +152,8 @@ func worker(rt *route.Runtime, w route.Worker) (aws.Invocation, error) {
 		return aws.Messages(rt.Log, func(ctx context.Context, m queue.Message) error { return rt.RunMessage(ctx, w, m) }), nil
 	case route.Every:
 		return aws.Timer(func(ctx context.Context) error { return rt.RunTimer(ctx, w) }), nil
+	case route.Life:
+		return aws.Provider(rt.Log, at), nil
 	}
 	return nil, fmt.Errorf("the worker %s is started by %s, for which there is nothing on AWS", w.Name, w.On)
 }

@@ -11,4 +11,5 @@ var Workers = []route.Worker{
 	endAbandonedCreations,
 	finishDeactivations,
 	work,
+	provider,
 }

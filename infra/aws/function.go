@@ -11,24 +11,33 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/virga-im/virga/shared/queue"
+	"github.com/virga-im/virga/shared/route"
 )
 
-// addFunctions adds a function for each that is planned. All of them have the
-// same code; the name of the route arrives as their handler. Two hundred
-// programs would be fifty seconds of linking and 700 MB of upload a deploy.
-func (s *stack) addFunctions(functions []*function, roles map[*function]awsiam.CfnRole, code string, door *door) map[string]awslambda.CfnFunction {
-	asset := awss3assets.NewAsset(s.Stack, jsii.String("Bootstrap"), &awss3assets.AssetProps{
+// addProgram adds the program of all functions; the name of the route arrives as
+// their handler. Two hundred programs would be fifty seconds of linking and
+// 700 MB of upload a deploy.
+func (s *stack) addProgram(code string) awss3assets.Asset {
+	return awss3assets.NewAsset(s.Stack, jsii.String("Bootstrap"), &awss3assets.AssetProps{
 		Path: jsii.String(code), DisplayName: jsii.String("bootstrap"),
 	})
+}
+
+// addFunctions adds a function for each that is planned and not yet there. The
+// door is nil for those that are made before it.
+func (s *stack) addFunctions(functions []*function, roles map[*function]awsiam.CfnRole, program awss3assets.Asset, door *door) map[string]awslambda.CfnFunction {
 	made := map[string]awslambda.CfnFunction{}
 	for _, f := range functions {
+		if f == s.custom.provider && door != nil {
+			continue
+		}
 		props := &awslambda.CfnFunctionProps{
 			FunctionName:  s.named(f.name),
 			Description:   jsii.String(cut(f.about, 256)),
 			Handler:       jsii.String(f.handler),
 			Runtime:       jsii.String("provided.al2023"),
 			Architectures: jsii.Strings(lambdaArch(s.opts.arch)),
-			Code:          &awslambda.CfnFunction_CodeProperty{S3Bucket: asset.S3BucketName(), S3Key: asset.S3ObjectKey()},
+			Code:          &awslambda.CfnFunction_CodeProperty{S3Bucket: program.S3BucketName(), S3Key: program.S3ObjectKey()},
 			MemorySize:    jsii.Number(f.memory),
 			Timeout:       jsii.Number(f.timeout.Seconds()),
 			Role:          roles[f].AttrArn(),
@@ -44,13 +53,20 @@ func (s *stack) addFunctions(functions []*function, roles map[*function]awsiam.C
 			props.LoggingConfig.(*awslambda.CfnFunction_LoggingConfigProperty).ApplicationLogLevel = jsii.String("DEBUG")
 		}
 		if f.worker != nil {
-			if _, ok := f.worker.On.(*queue.Queue); ok {
-				// Lambda stops chains of queue and function after 16 rounds. Work
-				// that sends more work bounds itself, by a budget in its row.
+			switch f.worker.On.(type) {
+			case *queue.Queue, route.Life:
+				// Lambda stops chains of queue and function, and of a function with
+				// itself, after 16 rounds. Work that sends more work bounds itself,
+				// by a budget in its row, and the provider counts its rounds.
 				props.RecursiveLoop = jsii.String("Allow")
 			}
 		}
 		made[f.name] = awslambda.NewCfnFunction(s.Stack, jsii.String(functionID(f.name)), props)
+		if f.worker != nil && f != s.custom.provider {
+			// Nobody writes any more when the bucket is emptied. Functions that
+			// answer HTTP are bound to that by the secret that they are told.
+			made[f.name].AddResourceDependency(s.custom.remains, nil)
+		}
 		s.inSection(made[f.name], f.section)
 	}
 	return made

@@ -15,11 +15,8 @@ import (
 )
 
 // door is the way in: gateways that find the function of a request, and the
-// distribution in front of them.
-//
-// The place for the secret between the two is OriginCustomHeaders of addAPI. As
-// long as it is empty, functions cannot know that a request came this way; what
-// that means is in the comment of main.go.
+// distribution in front of them. By the secret in the headers of each origin
+// functions know that a request came this way; they refuse all others.
 type door struct {
 	distribution awscloudfront.CfnDistribution
 	host, url    *string
@@ -175,8 +172,9 @@ func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invo
 	stage := awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), props)
 	s.inSection(stage, "gateway")
 	return &awscloudfront.CfnDistribution_OriginProperty{
-		Id:         jsii.String(id),
-		DomainName: jsii.String(*api.Ref() + ".execute-api." + *s.Region() + "." + *s.UrlSuffix()),
+		Id:                  jsii.String(id),
+		DomainName:          jsii.String(*api.Ref() + ".execute-api." + *s.Region() + "." + *s.UrlSuffix()),
+		OriginCustomHeaders: s.secretHeader(),
 		CustomOriginConfig: &awscloudfront.CfnDistribution_CustomOriginConfigProperty{
 			OriginProtocolPolicy: jsii.String("https-only"), OriginSslProtocols: jsii.Strings("TLSv1.2"),
 			// The gateway gives up after 30 s, and its answer has to arrive.

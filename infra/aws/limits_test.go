@@ -165,6 +165,9 @@ func TestNoStackReachesAnother(t *testing.T) {
 				for _, st := range at(t, p, "PolicyDocument", "Statement").([]any) {
 					for _, res := range at(t, st, "Resource").([]any) {
 						text := res.(string)
+						if text == "*" && slices.Equal(at(t, st, "Action").([]any), []any{"sqs:ListQueues"}) {
+							continue // which IAM knows no resource for
+						}
 						if text == "*" || strings.Contains(text, "<") {
 							t.Errorf("%s: the resource %s", id, text)
 						}
@@ -186,7 +189,10 @@ func TestNoStackReachesAnother(t *testing.T) {
 
 // everyARN lists the ARNs of what roles are granted.
 func everyARN(tm *template) []string {
-	var all []string
+	all := []string{
+		"arn:aws:cloudformation:ap-southeast-1:123456789012:stack/" + tm.opts.stack + "/0a1b2c3d",
+		"arn:aws:sqs:ap-southeast-1:123456789012:" + tm.opts.stack + "_wait_Zm9va", // made while the server runs
+	}
 	for id, r := range tm.Resources {
 		switch r.Type {
 		case "AWS::DynamoDB::Table":
@@ -224,7 +230,7 @@ func TestSpellingsShareOneIntegration(t *testing.T) {
 func TestSmallStacksHaveNoSecondAPI(t *testing.T) {
 	tm := synth(t, testOptions("virga-a"), table{routes: []route.Route{{
 		Name: "getVersions", Pattern: "GET /_matrix/client/versions", Auth: route.Public, Handler: standInHandler,
-	}}})
+	}}, workers: standInWorkers()})
 	if n := len(tm.all("AWS::ApiGatewayV2::Api")); n != 1 {
 		t.Errorf("%d APIs", n)
 	}

@@ -8,18 +8,12 @@
 // Synthesis needs Node and nothing else: no account, no network, no Docker. The
 // words that may follow -c are in options.go. What becomes of a declaration is
 // in function.go (the function, its role and logs), openapi.go (its place in the
-// gateway), door.go (the way there) and trigger.go (what starts a worker).
+// gateway), door.go (the way there) and trigger.go (what starts a worker). What
+// CloudFormation can neither make nor delete is in custom.go.
 //
 // Not here yet, and why it is not faked:
 //
-//   - The secret between the front door and the functions. CloudFormation cannot
-//     make a random value that stays secret and costs nothing; our own program
-//     will make it as a custom resource. Until then functions believe the
-//     headers of the door from anyone who finds the gateway's own address: such
-//     a caller can choose the client address that rate limits see, and nothing
-//     else, because a function answers only its own route. See door.go.
 //   - Answers above 6 MB, and uploads above 4.5 MB.
-//   - Deleting a dev stack whose bucket holds objects: empty the bucket first.
 package main
 
 import (

@@ -32,6 +32,7 @@ type options struct {
 	alarms      bool   // alarms and a dashboard
 	alarmEmail  string // who is told of alarms and of the budget
 	budget      string // what the account may cost, in US dollars a month
+	generation  string // of the secret between the front door and functions
 	// settings is the environment that all functions share.
 	settings map[string]string
 }
@@ -42,7 +43,7 @@ type options struct {
 var (
 	words = []string{
 		"serverName", "stage", "layout", "sync", "arch", "stack", "domain", "certificateArn", "hostedZoneId",
-		"logRetention", "alarms", "alarmEmail", "budget",
+		"logRetention", "alarms", "alarmEmail", "budget", "secretGeneration",
 	}
 	settings = map[string]string{
 		"registration":       "VIRGA_REGISTRATION",
@@ -123,6 +124,10 @@ func readOptions(context map[string]any) (options, error) {
 		budget:      shaped("budget", dollars, "it must be a number of US dollars a month, such as 10"),
 		alarms:      slices.Contains([]string{"on", "true"}, either("alarms", "off", "on", "false", "true")),
 		alarmEmail:  given["alarmEmail"],
+		generation:  shaped("secretGeneration", generations, "it must be a number, one more than at the deploy before: functions know the next secret, and none beyond it"),
+	}
+	if o.generation == "" {
+		o.generation = "1"
 	}
 	o.logDays = o.readLogRetention(given["logRetention"], &wrong)
 	o.checkTogether(given, &wrong)
@@ -218,6 +223,7 @@ var (
 	stackNames      = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z][A-Za-z0-9-]{0,%d}$`, maxStackName-1))
 	hosts           = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$`)
 	zoneIDs         = regexp.MustCompile(`^Z[A-Z0-9]{1,31}$`)
+	generations     = regexp.MustCompile(`^[1-9][0-9]{0,5}$`)
 	dollars         = regexp.MustCompile(`^([1-9][0-9]{0,8}(\.[0-9]{1,2})?|0\.([1-9][0-9]?|0[1-9]))$`)
 )
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/virga-im/virga/shared/grant"
 	"github.com/virga-im/virga/shared/queue"
+	"github.com/virga-im/virga/shared/route"
 	"github.com/virga-im/virga/shared/store"
 )
 
@@ -163,6 +164,8 @@ func (s *stack) triggerStatements(f *function) []any {
 				s.tables[on.Table.Name].AttrStreamArn()),
 			statement([]string{"sqs:SendMessage"}, s.deadQueues[queue.Work.Name].AttrArn()),
 		}
+	case route.Life:
+		return s.providerStatements(f)
 	}
 	return nil
 }

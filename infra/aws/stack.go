@@ -32,6 +32,7 @@ type stack struct {
 	bucket     awss3.CfnBucket
 	logs       map[string]awslogs.CfnLogGroup // by section
 	apis       map[string]awsapigatewayv2.CfnApi
+	custom     custom
 }
 
 // newStack adds the stack of a server to the app. The folder code holds the
@@ -75,11 +76,15 @@ func newStack(app awscdk.App, opts options, t table, code string) (*stack, error
 	s.addBucket()
 	s.addQueues()
 	s.addLogs(functions)
+	roles, program := s.addRoles(functions), s.addProgram(code)
+	if err := s.addCustomResources(functions, roles, program); err != nil {
+		return nil, err
+	}
 	door, err := s.addDoor(functions)
 	if err != nil {
 		return nil, err
 	}
-	made := s.addFunctions(functions, s.addRoles(functions), code, door)
+	made := s.addFunctions(functions, roles, program, door)
 	if err := s.addTriggers(functions, made); err != nil {
 		return nil, err
 	}
@@ -121,13 +126,17 @@ func (s *stack) inSection(of constructs.IConstruct, section string) {
 
 // environment is what a function is told: the words of shared/config, and those
 // of shared/aws for what it may touch. Tables are found by the name of the stack.
+// The function behind the custom resources is there before the door is.
 func (s *stack) environment(f *function, door *door) *map[string]*string {
 	env := map[string]*string{"VIRGA_STACK": jsii.String(s.opts.stack)}
 	for name, value := range s.opts.settings {
 		env[name] = jsii.String(value)
 	}
-	if env["VIRGA_PUBLIC_BASEURL"] == nil {
+	if env["VIRGA_PUBLIC_BASEURL"] == nil && door != nil {
 		env["VIRGA_PUBLIC_BASEURL"] = door.url
+	}
+	if f.worker == nil {
+		env["VIRGA_DOOR_SECRET"] = s.custom.accepted
 	}
 	for _, g := range f.uses {
 		switch g.Kind {

@@ -125,7 +125,7 @@ func TestProductionDataOutlivesTheStack(t *testing.T) {
 func TestADomainGetsRecordsOrSaysWhichToMake(t *testing.T) {
 	opts := testOptions("virga-a")
 	opts.domain, opts.certificate = "m.example.org", "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
-	tab := table{routes: api.Routes()[:1]}
+	tab := table{routes: api.Routes()[:1], workers: standInWorkers()}
 	byHand := synth(t, opts, tab)
 	if n := len(byHand.all("AWS::Route53::RecordSet")); n != 0 || byHand.resolve(byHand.Outputs["PointHere"].Value) != "d111111abcdef8.cloudfront.net" {
 		t.Errorf("%d records, outputs %v", n, byHand.Outputs)
@@ -189,7 +189,7 @@ func TestGrantsBecomeStatements(t *testing.T) {
 	uses := grant.Of(grant.ReadTable("rooms", "users"), grant.WriteTable("rooms"), grant.SendTo("work"), grant.ReadBlobs("local/"))
 	tm := synth(t, testOptions("virga-a"), table{routes: []route.Route{{
 		Name: "getMedia", Pattern: "GET /_matrix/client/v1/media/x", Auth: route.Public, Handler: standInHandler, Uses: uses,
-	}}})
+	}}, workers: standInWorkers()})
 	role := tm.Resources["getMedia"].Properties["Role"].(map[string]any)["Fn::GetAtt"].([]any)[0].(string)
 	if role != "RoleReadLocalBlobsRoomsUsersWriteRoomsSendWork" {
 		t.Errorf("the role is called %s", role)

@@ -49,11 +49,12 @@ type resource struct {
 	Type           string
 	Properties     map[string]any
 	DeletionPolicy string
+	DependsOn      []string
 }
 
 func testOptions(stack string) options {
 	return options{
-		serverName: "example.org", stage: "dev", layout: "route", sync: "sqs", arch: "arm64", stack: stack, logDays: 7,
+		serverName: "example.org", stage: "dev", layout: "route", sync: "sqs", arch: "arm64", stack: stack, logDays: 7, generation: "1",
 		settings: map[string]string{"VIRGA_SERVER_NAME": "example.org"},
 	}
 }
@@ -220,6 +221,10 @@ func (tm *template) attribute(id, name string) string {
 		return tm.physical(id)
 	case "AWS::CloudFront::Distribution.DomainName":
 		return "d111111abcdef8.cloudfront.net"
+	case "Custom::VirgaKey.Key", "Custom::VirgaSecret.Secret":
+		return strings.Repeat("0123456789abcdef", 4)
+	case "Custom::VirgaSecret.Accepted": // three secrets
+		return strings.Repeat("0123456789abcdef", 12) + ",,"
 	}
 	return fmt.Sprintf("<%s of %s>", name, id)
 }

@@ -108,6 +108,7 @@ func standInWorkers() []route.Worker {
 		{Name: "do_work", On: queue.Work, Size: route.Background, Uses: uses},
 		{Name: "sweep", On: route.Every(5 * time.Minute), Size: route.Background, Uses: uses},
 		{Name: "tick", On: route.Every(time.Minute), Size: route.Background},
+		{Name: "provider", On: route.Stack, Size: route.Background},
 	}
 }
 

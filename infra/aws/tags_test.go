@@ -7,6 +7,9 @@ import (
 // untaggable are the types of our resources that AWS knows no tags for.
 var untaggable = map[string]bool{
 	"AWS::CloudFront::CachePolicy": true,
+	"Custom::VirgaKey":             true,
+	"Custom::VirgaRemains":         true,
+	"Custom::VirgaSecret":          true,
 	"AWS::Lambda::Permission":      true,
 	"AWS::Route53::RecordSet":      true,
 }

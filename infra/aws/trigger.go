@@ -63,6 +63,8 @@ func (s *stack) addTriggers(functions []*function, made map[string]awslambda.Cfn
 				Action: jsii.String("lambda:InvokeFunction"), FunctionName: target.Ref(),
 				Principal: jsii.String("events.amazonaws.com"), SourceArn: rule.AttrArn(),
 			})
+		case route.Life:
+			// CloudFormation calls it, with the rights of whoever deploys.
 		default:
 			return fmt.Errorf("%s is started by %s, for which there is nothing on AWS", f.name, f.worker.On)
 		}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -28,21 +29,59 @@ const (
 	SecretHeader = "X-Virga-Secret"
 )
 
-// Door says when a request's headers of the front door are believed. Where they
-// are not, a request has the gateway's idea of its URI and address. The zero
-// value never believes them.
+// SecretEnv is the environment variable with the Accepted of a Door, separated by
+// commas.
+const SecretEnv = "VIRGA_DOOR_SECRET"
+
+// Door says which requests came through the front door. All others are refused:
+// whoever found the address of a gateway or function could otherwise choose the
+// client address that rate limits see, and get around what the door does. The zero
+// value refuses everybody.
 type Door struct {
-	// Secret is what the door sends in SecretHeader.
-	Secret string
-	// Open believes whoever sends the headers. It is for a stack whose door has
-	// no secret; who finds its gateway's own address can choose the address that
-	// rate limits see.
-	Open bool
+	// Accepted are the secrets of which the door sends one in SecretHeader. There
+	// are several so that the secret can change while the server is used: the
+	// door needs minutes to follow.
+	Accepted []string
+	// URL is the address that clients should use, for those who are refused. It
+	// may be empty.
+	URL string
 }
 
-func (d Door) believes(e *events.APIGatewayV2HTTPRequest) bool {
-	return d.Open || d.Secret != "" &&
-		subtle.ConstantTimeCompare([]byte(e.Headers[lowerSecretHeader]), []byte(d.Secret)) == 1
+// DoorFromEnvironment returns the door of the function that the process runs as.
+// A function without a secret must not start: everybody could reach it.
+func DoorFromEnvironment(url string) (Door, error) {
+	accepted := os.Getenv(SecretEnv)
+	if accepted == "" {
+		return Door{}, fmt.Errorf("the environment variable %s is not set: a function that answers HTTP takes only what comes through the front door", SecretEnv)
+	}
+	return Door{Accepted: strings.Split(accepted, ","), URL: url}, nil
+}
+
+// admits compares with all secrets, in a time that tells nothing of them.
+func (d Door) admits(e *events.APIGatewayV2HTTPRequest) bool {
+	sent, same := []byte(e.Headers[lowerSecretHeader]), 0
+	for _, secret := range d.Accepted {
+		if secret != "" {
+			same |= subtle.ConstantTimeCompare(sent, []byte(secret))
+		}
+	}
+	return same == 1
+}
+
+// refuse answers who came another way.
+func (d Door) refuse(w http.ResponseWriter) {
+	instead := "use the address of the server itself"
+	if d.URL != "" {
+		instead = "use " + d.URL
+	}
+	body, err := json.Marshal(map[string]string{"errcode": "M_FORBIDDEN", "error": "This address is not for clients: " + instead + " instead."})
+	if err != nil {
+		panic(err) // strings
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "private, no-store")
+	w.WriteHeader(http.StatusForbidden)
+	_, _ = w.Write(body) // into memory
 }
 
 // The gateway writes the names of headers in lower case.
@@ -65,7 +104,11 @@ func HTTP(d Door, h http.Handler) Invocation {
 		ctx, cancel := inTime(ctx)
 		defer cancel()
 		w := &recorder{header: http.Header{}}
-		req, err := d.request(ctx, &e)
+		if !d.admits(&e) {
+			d.refuse(w)
+			return w.answer(e.RequestContext.HTTP.Method)
+		}
+		req, err := request(ctx, &e)
 		if err != nil {
 			// What net/http answers to a request line that it cannot read.
 			http.Error(w, "400 Bad Request", http.StatusBadRequest)
@@ -83,15 +126,14 @@ func HTTP(d Door, h http.Handler) Invocation {
 	}
 }
 
-func (d Door) request(ctx context.Context, e *events.APIGatewayV2HTTPRequest) (*http.Request, error) {
+// request is the request as the client sent it to the door.
+func request(ctx context.Context, e *events.APIGatewayV2HTTPRequest) (*http.Request, error) {
 	uri, ip := requestURI(e), e.RequestContext.HTTP.SourceIP
-	if d.believes(e) {
-		if v := e.Headers[lowerURIHeader]; strings.HasPrefix(v, "/") {
-			uri = v
-		}
-		if v := e.Headers[lowerIPHeader]; v != "" {
-			ip = v
-		}
+	if v := e.Headers[lowerURIHeader]; strings.HasPrefix(v, "/") {
+		uri = v
+	}
+	if v := e.Headers[lowerIPHeader]; v != "" {
+		ip = v
 	}
 	// Two slashes would begin a host name; the path is all there is here.
 	u, err := url.ParseRequestURI("http://host" + uri)

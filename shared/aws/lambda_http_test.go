@@ -16,7 +16,7 @@ import (
 	"github.com/virga-im/virga/shared/aws"
 )
 
-var door = aws.Door{Secret: "correct horse"}
+var door = aws.Door{Accepted: []string{"correct horse"}, URL: "https://m.example.org"}
 
 // invoke sends an event to a handler and decodes the answer.
 func invoke(t *testing.T, d aws.Door, event []byte, h http.HandlerFunc) (a events.APIGatewayV2HTTPResponse) {
@@ -66,27 +66,100 @@ func TestRequestThroughTheDoorIsAsItWasSent(t *testing.T) {
 	}
 }
 
-func TestForgedHeadersOfTheDoorAreNotBelieved(t *testing.T) {
-	event := testdata(t, "http_direct.json")
-	for _, d := range []aws.Door{door, {}} {
-		a := invoke(t, d, event, func(w http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			if r.RequestURI != "/_matrix/media/v3/a%20b/%252F?filename=a%20b.png" || r.RemoteAddr != "203.0.113.9:0" {
-				t.Errorf("got %s from %s", r.RequestURI, r.RemoteAddr)
-			}
-			if string(body) != "\x89PNG\r\n\x1a\n" || r.Header.Get("Cookie") != "one=1; two=2" {
-				t.Errorf("body %q, cookies %q", body, r.Header.Get("Cookie"))
+// sending is an event that did not come through the door, with a secret that
+// somebody sends.
+func sending(t *testing.T, secret string) []byte {
+	t.Helper()
+	var e events.APIGatewayV2HTTPRequest
+	if err := json.Unmarshal(testdata(t, "http_direct.json"), &e); err != nil {
+		t.Fatal(err)
+	}
+	e.Headers["x-virga-secret"] = secret
+	event, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return event
+}
+
+func TestWhoComesAnotherWayIsRefused(t *testing.T) {
+	several := aws.Door{Accepted: []string{"one", "", "two"}}
+	for name, tt := range map[string]struct {
+		door  aws.Door
+		event []byte
+		opens bool
+	}{
+		"no secret":             {door, testdata(t, "http_direct.json"), false},
+		"an empty one":          {door, sending(t, ""), false},
+		"a wrong one":           {door, sending(t, "correct horsf"), false},
+		"the beginning of it":   {door, sending(t, "correct"), false},
+		"the right one":         {door, sending(t, "correct horse"), true},
+		"the first of several":  {several, sending(t, "one"), true},
+		"the last of several":   {several, sending(t, "two"), true},
+		"an empty one of those": {several, sending(t, ""), false},
+		"all of them":           {several, sending(t, "one,,two"), false},
+		"a door without any":    {aws.Door{}, sending(t, ""), false},
+		"no request at all":     {door, []byte(`{"Records":[]}`), false},
+	} {
+		served := false
+		a := invoke(t, tt.door, tt.event, func(w http.ResponseWriter, r *http.Request) {
+			served = true
+			if r.Header.Get(aws.SecretHeader) != "" {
+				t.Errorf("%s: the handler sees the secret", name)
 			}
 		})
-		if a.StatusCode != http.StatusOK {
-			t.Errorf("answered %+v", a)
+		if served != tt.opens {
+			t.Errorf("%s: served %v, want %v", name, served, tt.opens)
+		}
+		if served {
+			continue
+		}
+		var e struct{ Errcode, Error string }
+		if err := json.Unmarshal([]byte(a.Body), &e); err != nil {
+			t.Fatal(err)
+		}
+		if a.StatusCode != http.StatusForbidden || e.Errcode != "M_FORBIDDEN" || !strings.Contains(e.Error, tt.door.URL) || !strings.HasSuffix(e.Error, "instead.") || a.Headers["Content-Type"] != "application/json" {
+			t.Errorf("%s: answered %+v", name, a)
 		}
 	}
-	invoke(t, aws.Door{Open: true}, event, func(w http.ResponseWriter, r *http.Request) {
-		if r.RequestURI != "/forged" || r.RemoteAddr != "192.0.2.66:0" {
-			t.Errorf("an open door: got %s from %s", r.RequestURI, r.RemoteAddr)
+}
+
+// What the door did not say is the gateway's idea.
+func TestRequestWithoutTheDoorsHeadersIsAsTheGatewayTells(t *testing.T) {
+	var e events.APIGatewayV2HTTPRequest
+	if err := json.Unmarshal(sending(t, "correct horse"), &e); err != nil {
+		t.Fatal(err)
+	}
+	delete(e.Headers, "x-virga-uri")
+	delete(e.Headers, "x-virga-ip")
+	event, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := invoke(t, door, event, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.RequestURI != "/_matrix/media/v3/a%20b/%252F?filename=a%20b.png" || r.RemoteAddr != "203.0.113.9:0" {
+			t.Errorf("got %s from %s", r.RequestURI, r.RemoteAddr)
+		}
+		if string(body) != "\x89PNG\r\n\x1a\n" || r.Header.Get("Cookie") != "one=1; two=2" {
+			t.Errorf("body %q, cookies %q", body, r.Header.Get("Cookie"))
 		}
 	})
+	if a.StatusCode != http.StatusOK {
+		t.Errorf("answered %+v", a)
+	}
+}
+
+func TestAFunctionKnowsItsDoor(t *testing.T) {
+	t.Setenv(aws.SecretEnv, "")
+	if _, err := aws.DoorFromEnvironment("https://m.example.org"); err == nil || !strings.Contains(err.Error(), aws.SecretEnv) {
+		t.Errorf("without a secret: %v", err)
+	}
+	t.Setenv(aws.SecretEnv, "one,two")
+	d, err := aws.DoorFromEnvironment("https://m.example.org")
+	if err != nil || len(d.Accepted) != 2 || d.Accepted[1] != "two" || d.URL != "https://m.example.org" {
+		t.Errorf("%+v, %v", d, err)
+	}
 }
 
 // at returns an event through the door for the URI.

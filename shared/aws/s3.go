@@ -30,12 +30,14 @@ type blobs struct {
 func NewBlobs(o Options) blob.Store {
 	return &blobs{
 		bucket: &o.Bucket,
-		client: lazily(o, func(c sdk.Config) *s3.Client {
-			return s3.NewFromConfig(c, func(o *s3.Options) {
-				o.UsePathStyle = c.BaseEndpoint != nil // other servers have no name for each bucket
-			})
-		}),
+		client: lazily(o, newS3),
 	}
+}
+
+func newS3(c sdk.Config) *s3.Client {
+	return s3.NewFromConfig(c, func(o *s3.Options) {
+		o.UsePathStyle = c.BaseEndpoint != nil // other servers have no name for each bucket
+	})
 }
 
 // open checks the key and returns the client.

@@ -23,7 +23,7 @@ const asFunction = "VIRGA_TEST_AS_FUNCTION"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asFunction) != "" {
-		aws.Serve(aws.HTTP(aws.Door{Open: true}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		aws.Serve(aws.HTTP(door, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			deadline, _ := r.Context().Deadline()
 			fmt.Fprintf(w, "%s %s %s %d", aws.HandlerName(), aws.RequestID(r.Context()), r.RequestURI, deadline.UnixMilli())
 		})))

@@ -166,13 +166,14 @@ func (s Size) Timeout() time.Duration {
 type Worker struct {
 	// Name is in snake case, and unique among workers and routes.
 	Name string
-	// On is what starts it: a *queue.Queue, the Changes of a table, or Every.
+	// On is what starts it: a *queue.Queue, the Changes of a table, Every, or
+	// Stack.
 	On Trigger
 	// Size is the memory and time of the function.
 	Size Size
 	// Uses is all that it may touch; workers start with no other grants.
 	Uses grant.Set
-	// Handler does the work.
+	// Handler does the work. A worker On Stack has none.
 	Handler WorkerHandler
 }
 
@@ -185,3 +186,14 @@ type Every time.Duration
 
 // String tells the interval.
 func (e Every) String() string { return "every " + time.Duration(e).String() }
+
+// Life is the trigger of a worker that runs when the server itself is made,
+// changed or deleted. What there is to do then is a matter of where the server
+// runs and not of Matrix, so it is done by the program there.
+type Life struct{}
+
+// Stack is the life of a stack on AWS. Other servers never start such a worker.
+var Stack Life
+
+// String names the trigger.
+func (Life) String() string { return "the stack" }

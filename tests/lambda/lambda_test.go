@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -44,7 +45,7 @@ func newOnLambda(t *testing.T, settings map[string]string) *onLambda {
 		binary: Build(t), routes: http.NewServeMux(), names: map[string]string{}, functions: map[string]*Function{},
 		env: map[string]string{
 			"VIRGA_STACK": awstest.Stack, "VIRGA_BUCKET": awstest.Bucket, "AWS_ENDPOINT_URL": endpoint,
-			"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+			"VIRGA_DOOR_SECRET": "now,next", "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		},
 	}
 	for name, value := range settings {
@@ -71,7 +72,7 @@ func (w *onLambda) answer(t *testing.T, r *http.Request, body string) (int, http
 	if _, pattern := w.routes.Handler(r); w.names[pattern] != "" {
 		name = w.names[pattern]
 	}
-	headers := map[string]string{"x-virga-uri": r.RequestURI, "x-virga-ip": "203.0.113.7", "host": "abc.execute-api.us-east-1.amazonaws.com"}
+	headers := map[string]string{"x-virga-secret": "next", "x-virga-uri": r.RequestURI, "x-virga-ip": "203.0.113.7", "host": "abc.execute-api.us-east-1.amazonaws.com"}
 	for k := range r.Header {
 		headers[strings.ToLower(k)] = r.Header.Get(k)
 	}
@@ -226,6 +227,9 @@ func withoutChance(v any, known map[string]string) any {
 // Workers get the events that their triggers send.
 func TestWorkersTakeTheirEvents(t *testing.T) {
 	w := newOnLambda(t, map[string]string{"VIRGA_SERVER_NAME": "example.org"})
+	var given []byte // what the stack is told
+	stack := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { given, _ = io.ReadAll(r.Body) }))
+	defer stack.Close()
 	for _, worker := range api.Workers() {
 		var event any
 		switch on := worker.On.String(); {
@@ -236,6 +240,11 @@ func TestWorkersTakeTheirEvents(t *testing.T) {
 				"eventID": "1", "eventName": "INSERT", "eventSourceARN": "arn:aws:dynamodb:us-east-1:123456789012:table/test_" + strings.TrimSuffix(on, " changes") + "/stream/2026-11-21T00:00:00.000",
 				"dynamodb": map[string]any{"Keys": map[string]any{"p": map[string]string{"S": "ALIAS##none:example.org"}, "s": map[string]string{"S": "A"}}},
 			}}}
+		case on == "the stack":
+			event = map[string]any{
+				"RequestType": "Create", "ResponseURL": stack.URL, "ResourceType": "Custom::VirgaKey", "LogicalResourceId": "Key",
+				"ResourceProperties": map[string]string{},
+			}
 		default:
 			event = map[string]any{"Records": []any{}}
 		}
@@ -244,6 +253,31 @@ func TestWorkersTakeTheirEvents(t *testing.T) {
 		} else {
 			t.Logf("%s answers %s", worker.Name, out)
 		}
+	}
+	if !strings.Contains(string(given), `"Status":"SUCCESS"`) || !strings.Contains(string(given), `"Key":`) {
+		t.Errorf("the stack is given %s", given)
+	}
+}
+
+// A function is reached by its gateway's own address too, and by its own where it
+// has one.
+func TestFunctionsRefuseWhoDoesNotComeThroughTheDoor(t *testing.T) {
+	w := newOnLambda(t, map[string]string{"VIRGA_SERVER_NAME": "example.org", "VIRGA_PUBLIC_BASEURL": "https://m.example.org"})
+	for _, name := range []string{"getVersions", "unknown", "all"} {
+		for _, secret := range []string{"", "now,next", "wrong"} {
+			out, err := w.function(t, name).Invoke(map[string]any{
+				"version": "2.0", "routeKey": "GET /", "rawPath": "/_matrix/client/versions",
+				"headers":        map[string]string{"x-virga-uri": "/_matrix/client/versions", "x-virga-secret": secret},
+				"requestContext": map[string]any{"http": map[string]any{"method": "GET", "path": "/", "sourceIp": "198.51.100.1"}},
+			})
+			if err != nil || !strings.Contains(string(out), `"statusCode":403`) || !strings.Contains(string(out), "use https://m.example.org instead") {
+				t.Errorf("%s with the secret %q: %s, %v", name, secret, out, err)
+			}
+		}
+	}
+	_, err := New(t, w.binary, "getVersions", map[string]string{"VIRGA_STACK": "test", "VIRGA_SERVER_NAME": "example.org"}).Invoke(nil)
+	if err == nil || !strings.Contains(err.Error(), "VIRGA_DOOR_SECRET") {
+		t.Errorf("a function without a secret starts: %v", err)
 	}
 }
 

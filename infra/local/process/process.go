@@ -187,6 +187,8 @@ func (p *Process) run(ctx context.Context, w route.Worker) error {
 				p.rt.Log.ErrorContext(ctx, "worker failed", "worker", w.Name, "error", err)
 			}
 		}
+	case route.Life:
+		return nil // there is no stack
 	}
 	return fmt.Errorf("worker %s: nothing here triggers %s", w.Name, w.On)
 }
