@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -68,58 +66,5 @@ func TestExamplesAreSound(t *testing.T) {
 	}
 	if said["stage"] != "dev" || said["stack"] != `"$STACK` || said["serverName"] != `"$STACK` {
 		t.Errorf("the examples deploy %v", said)
-	}
-}
-
-// A bucket is emptied of its versions and its delete markers, page by page, and
-// then the script ends.
-func TestTheBucketOfABranchIsEmptied(t *testing.T) {
-	if _, err := exec.LookPath("jq"); err != nil {
-		t.Skip("jq is missing, which GitHub's machines have")
-	}
-	text, err := os.ReadFile("examples/branch-gone.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var workflow struct {
-		Jobs struct {
-			Destroy struct {
-				Steps []struct{ Name, Run string }
-			}
-		}
-	}
-	if err := yaml.Unmarshal(text, &workflow); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	const aws = `#!/bin/bash
-case "$2" in
-describe-stacks) echo pr-1-mediabucket-x ;;
-list-object-versions)
-	pages=$(cat pages 2>/dev/null)
-	[ "$pages" = "" ] && echo '{"Versions": [{"Key": "a b", "VersionId": "null", "Size": 1}], "NextToken": "x"}'
-	[ "$pages" = 1 ] && echo '{"DeleteMarkers": [{"Key": "a b", "VersionId": "v2", "IsLatest": true}]}'
-	echo -n 1 >>pages ;;
-delete-objects) jq -c .Objects versions.json >>deleted ;;
-esac
-`
-	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte(aws), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range workflow.Jobs.Destroy.Steps {
-		if step.Name != "empty the bucket" {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "bash", "-e", "-c", step.Run)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "STACK=pr-1", "PATH="+dir+":"+os.Getenv("PATH"))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	deleted, _ := os.ReadFile(filepath.Join(dir, "deleted"))
-	if want := "[{\"Key\":\"a b\",\"VersionId\":\"null\"}]\n[{\"Key\":\"a b\",\"VersionId\":\"v2\"}]\n"; string(deleted) != want {
-		t.Errorf("deleted\n%swant\n%s", deleted, want)
 	}
 }
