@@ -132,13 +132,13 @@ func TestSyncInLambdaHasNothingOfQueues(t *testing.T) {
 	opts := testOptions("virga-a")
 	opts.sync = "lambda"
 	routes := slices.DeleteFunc(api.Routes(), func(r route.Route) bool { return !r.Polls() && r.Name != "sendMessage" })
-	tm := synth(t, opts, table{routes: routes})
+	tm := synth(t, opts, table{routes: routes, workers: api.Workers()})
 	raw, err := json.Marshal(tm.Resources)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(raw)
-	for _, gone := range []string{"wait_", "ReceiveMessage", "CreateQueue", "VIRGA_WAIT_QUEUES", "/hold/*"} {
+	for _, gone := range []string{"SQS-ReceiveMessage", "CreateQueue", "VIRGA_WAIT_QUEUES", "/hold/*"} {
 		if strings.Contains(text, gone) {
 			t.Errorf("%s is left", gone)
 		}
