@@ -104,7 +104,8 @@ func (s *Service) Hierarchy(ctx context.Context, user string, req HierarchyReque
 		}
 	}
 	h := &Hierarchy{Rooms: []*SpaceRoom{}}
-	for looked := 0; len(w.Stack) > 0 && len(h.Rooms) < limit && looked < maxSpaceLooks; looked++ {
+	size := 0
+	for looked := 0; len(w.Stack) > 0 && len(h.Rooms) < limit && looked < maxSpaceLooks && size < pageBytes; looked++ {
 		step := w.Stack[len(w.Stack)-1]
 		w.Stack = w.Stack[:len(w.Stack)-1]
 		r, err := s.spaceRoom(ctx, user, step.Room, w.Suggested)
@@ -118,6 +119,9 @@ func (s *Service) Hierarchy(ctx context.Context, user string, req HierarchyReque
 			continue
 		}
 		h.Rooms = append(h.Rooms, r)
+		for _, c := range r.Children {
+			size += len(c.StateKey) + len(c.Sender) + len(c.Content)
+		}
 		w.descend(step, r)
 	}
 	if len(w.Stack) == 0 {

@@ -33,6 +33,11 @@ type MessagesResponse struct {
 // MaxMessages is the most events that an answer of /messages has.
 const MaxMessages = 1000
 
+// pageBytes bounds the events of a page together: one that has as much is not given
+// another, whatever its limit, so that with all that is bundled a page stays below
+// what a function returns at once. Events have 64 KB at most.
+const pageBytes = 1 << 20
+
 // Messages reads a part of a room's history in either direction. What the user
 // may not see is left out; the answer may be empty and have an end all the same.
 //
@@ -147,7 +152,7 @@ func (w *view) pages(ctx context.Context, p paging, read func(low, high Pos, n i
 	if p.backwards {
 		next = p.high
 	}
-	n := min(p.limit+1, scanPage)
+	n, size := min(p.limit+1, scanPage), 0
 	for scanned := 0; scanned < maxScan; n = scanPage {
 		if p.low >= p.high {
 			return rows, next, false, nil
@@ -157,7 +162,7 @@ func (w *view) pages(ctx context.Context, p paging, read func(low, high Pos, n i
 			return nil, 0, false, err
 		}
 		for _, f := range found {
-			if len(rows) == p.limit {
+			if len(rows) == p.limit || size >= pageBytes {
 				return rows, next, true, nil
 			}
 			if f.row != nil {
@@ -167,6 +172,7 @@ func (w *view) pages(ctx context.Context, p paging, read func(low, high Pos, n i
 				}
 				if ok {
 					rows = append(rows, f.row)
+					size += len(f.row.JSON)
 				}
 			}
 			if scanned++; p.backwards {

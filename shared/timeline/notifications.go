@@ -113,10 +113,10 @@ type ListedNotification struct {
 }
 
 const (
-	// maxNotifications bounds a page, and maxNoteScan how many entries of the log are
-	// looked at for it: a page may have fewer notifications than asked for, and yet
-	// be followed by another.
-	maxNotifications = 100
+	// maxNotifications bounds a page: with what it replaced, an event has 128 KB at
+	// most. maxNoteScan is how many entries of the log are looked at for it: a page may
+	// have fewer notifications than asked for, and yet be followed by another.
+	maxNotifications = 40
 	maxNoteScan      = 1000
 	notePage         = 100
 )

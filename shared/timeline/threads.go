@@ -54,7 +54,7 @@ func (s *Service) Threads(ctx context.Context, v Viewer, req ThreadsRequest) (*T
 	}
 	resp := &ThreadsResponse{Chunk: []json.RawMessage{}}
 	limit := min(req.Limit, maxRelations)
-	n := limit + 1
+	n, size := limit+1, 0
 	for scanned := 0; scanned < maxThreads; n = threadsPage {
 		q := store.Query{
 			Table: store.Rooms, Part: RoomPart(req.Room), From: activityPre, To: ActivityKey(req.Room, high).Sort,
@@ -73,12 +73,13 @@ func (s *Service) Threads(ctx context.Context, v Viewer, req ThreadsRequest) (*T
 			return nil, err
 		}
 		for i, it := range page.Items {
-			if len(resp.Chunk) == limit {
+			if len(resp.Chunk) == limit || size >= pageBytes {
 				resp.NextBatch = token.Position(high)
 				return resp, nil
 			}
 			if root := shown[roots[i]]; root != nil {
 				resp.Chunk = append(resp.Chunk, root)
+				size += len(root)
 			}
 			latest, err := userlog.ParsePos(it.Key.Sort[len(activityPre):])
 			if err != nil {
