@@ -1,10 +1,12 @@
 package aws
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strconv"
@@ -20,15 +22,23 @@ import (
 )
 
 // Invocation answers one event of Lambda's, both in JSON. HTTP, Messages,
-// Changes and Timer make one of a plain function.
-type Invocation func(ctx context.Context, event []byte) ([]byte, error)
-
-// Invoke implements lambda.Handler.
-func (i Invocation) Invoke(ctx context.Context, event []byte) ([]byte, error) { return i(ctx, event) }
+// Changes and Timer make one of a plain function. What reads the answer closes it,
+// if it is an io.Closer; an error of Read means that the answer is broken.
+type Invocation func(ctx context.Context, event []byte) (io.Reader, error)
 
 // Serve answers the events of the function that the process runs as, one after
 // the other. It does not return.
-func Serve(i Invocation) { lambda.Start(i) }
+func Serve(i Invocation) {
+	lambda.Start(func(ctx context.Context, event json.RawMessage) (io.Reader, error) { return i(ctx, event) })
+}
+
+// whole is an answer that is there at once.
+func whole(answer []byte, err error) (io.Reader, error) {
+	if err != nil {
+		return nil, err
+	}
+	return bytes.NewReader(answer), nil
+}
 
 // HandlerName is the name of the route or worker that the function runs.
 func HandlerName() string { return os.Getenv("_HANDLER") }
@@ -49,17 +59,17 @@ const margin = 300 * time.Millisecond
 func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		return ctx, func() {}
+		return context.WithCancel(ctx)
 	}
 	return context.WithDeadline(ctx, deadline.Add(-margin))
 }
 
 // Timer makes an Invocation of a function that is run in intervals.
 func Timer(fn func(context.Context) error) Invocation {
-	return func(ctx context.Context, _ []byte) ([]byte, error) {
+	return func(ctx context.Context, _ []byte) (io.Reader, error) {
 		ctx, cancel := inTime(ctx)
 		defer cancel()
-		return []byte("null"), fn(ctx)
+		return whole([]byte("null"), fn(ctx))
 	}
 }
 
@@ -69,7 +79,7 @@ func Timer(fn func(context.Context) error) Invocation {
 // group is not tried, so that the order of the group stays. Errors are logged
 // here, since nobody else sees them.
 func Messages(log *slog.Logger, fn func(context.Context, queue.Message) error) Invocation {
-	return func(ctx context.Context, event []byte) ([]byte, error) {
+	return func(ctx context.Context, event []byte) (io.Reader, error) {
 		var batch events.SQSEvent
 		if err := json.Unmarshal(event, &batch); err != nil {
 			return nil, fmt.Errorf("event of a queue: %w", err)
@@ -94,7 +104,7 @@ func Messages(log *slog.Logger, fn func(context.Context, queue.Message) error) I
 			}
 			answer.BatchItemFailures = append(answer.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: record.MessageId})
 		}
-		return json.Marshal(answer)
+		return whole(json.Marshal(answer))
 	}
 }
 
@@ -123,7 +133,7 @@ func received(r events.SQSMessage) queue.Message {
 // (BisectBatchOnFunctionError) until a change that always fails is alone, while
 // reporting its first record would only repeat all of it.
 func Changes(fn func(context.Context, []store.Change) error) Invocation {
-	return func(ctx context.Context, event []byte) ([]byte, error) {
+	return func(ctx context.Context, event []byte) (io.Reader, error) {
 		var batch streamEvent
 		if err := json.Unmarshal(event, &batch); err != nil {
 			return nil, fmt.Errorf("event of a stream: %w", err)
@@ -140,7 +150,7 @@ func Changes(fn func(context.Context, []store.Change) error) Invocation {
 		if err := fn(ctx, changes); err != nil {
 			return nil, err
 		}
-		return []byte(`{"batchItemFailures":[]}`), nil
+		return whole([]byte(`{"batchItemFailures":[]}`), nil)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -95,35 +97,61 @@ var (
 // request has the client's address as RemoteAddr, and a context that ends a
 // little before Lambda would end the process. Headers that were sent more than
 // once arrive joined by commas, as the gateway does it.
+//
+// What comes by a function URL is answered piece by piece, as it is written; what
+// comes by a gateway, at once. One function may be reached both ways.
 func HTTP(d Door, h http.Handler) Invocation {
-	return func(ctx context.Context, event []byte) (answer []byte, err error) {
+	return func(ctx context.Context, event []byte) (io.Reader, error) {
 		var e events.APIGatewayV2HTTPRequest
 		if err := json.Unmarshal(event, &e); err != nil {
 			return nil, fmt.Errorf("event of a gateway: %w", err)
 		}
 		ctx, cancel := inTime(ctx)
-		defer cancel()
-		w := &recorder{header: http.Header{}}
-		if !d.admits(&e) {
-			d.refuse(w)
-			return w.answer(e.RequestContext.HTTP.Method)
+		x := exchange{method: e.RequestContext.HTTP.Method, serve: d.refuse}
+		if d.admits(&e) {
+			x.serve = served(ctx, &e, h)
 		}
-		req, err := request(ctx, &e)
-		if err != nil {
+		if strings.Contains(e.RequestContext.DomainName, urlDomain) {
+			return x.stream(ctx, cancel)
+		}
+		defer cancel()
+		return whole(x.answer())
+	}
+}
+
+// served is how the handler answers the event.
+func served(ctx context.Context, e *events.APIGatewayV2HTTPRequest, h http.Handler) func(http.ResponseWriter) {
+	req, err := request(ctx, e)
+	if err != nil {
+		return func(w http.ResponseWriter) {
 			// What net/http answers to a request line that it cannot read.
 			http.Error(w, "400 Bad Request", http.StatusBadRequest)
-			return w.answer(e.RequestContext.HTTP.Method)
 		}
-		defer func() {
-			if p := recover(); p == http.ErrAbortHandler {
-				answer, err = nil, fmt.Errorf("%s %s: the answer was broken off", req.Method, e.RouteKey)
-			} else if p != nil {
-				panic(p)
-			}
-		}()
-		h.ServeHTTP(w, req)
-		return w.answer(req.Method)
 	}
+	return func(w http.ResponseWriter) { h.ServeHTTP(w, req) }
+}
+
+// exchange is a request that is about to be answered.
+type exchange struct {
+	method string
+	serve  func(http.ResponseWriter)
+}
+
+// errBrokenOff is what Lambda is told of an answer that its handler broke off.
+var errBrokenOff = errors.New("the answer was broken off")
+
+// answer is all that is answered, in the form for a gateway.
+func (x exchange) answer() (answer []byte, err error) {
+	w := &recorder{head: head{header: http.Header{}}}
+	defer func() {
+		if p := recover(); p == http.ErrAbortHandler {
+			answer, err = nil, errBrokenOff
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	x.serve(w)
+	return w.answer(x.method)
 }
 
 // request is the request as the client sent it to the door.
@@ -185,22 +213,51 @@ func requestURI(e *events.APIGatewayV2HTTPRequest) string {
 	return uri
 }
 
-// recorder is the ResponseWriter of an Invocation.
-type recorder struct {
+// head is what a ResponseWriter knows of an answer but for its body.
+type head struct {
 	header http.Header
 	sent   http.Header // a copy of header as it was when the status was written
 	status int
-	body   bytes.Buffer
 }
 
 // Header implements http.ResponseWriter.
-func (w *recorder) Header() http.Header { return w.header }
+func (h *head) Header() http.Header { return h.header }
 
 // WriteHeader implements http.ResponseWriter.
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 && status >= 200 {
-		w.status, w.sent = status, w.header.Clone()
+func (h *head) WriteHeader(status int) {
+	if h.status == 0 && status >= 200 {
+		h.status, h.sent = status, h.header.Clone()
 	}
+}
+
+// bodyless reports whether the answer to the method has no body, whatever the
+// handler writes.
+func (h *head) bodyless(method string) bool {
+	return method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+}
+
+// answer is the answer without a body, of one that begins with these bytes.
+func (h *head) answer(body []byte) httpAnswer {
+	a := httpAnswer{StatusCode: h.status, Headers: map[string]string{}}
+	if len(body) > 0 && h.sent.Get("Content-Type") == "" {
+		h.sent.Set("Content-Type", http.DetectContentType(body))
+	}
+	for name, values := range h.sent {
+		switch name {
+		case "Set-Cookie":
+			a.Cookies = values
+		case "Content-Length": // Lambda and the gateway count
+		default:
+			a.Headers[name] = strings.Join(values, ", ")
+		}
+	}
+	return a
+}
+
+// recorder is the ResponseWriter of an answer that is sent at once.
+type recorder struct {
+	head
+	body bytes.Buffer
 }
 
 // Write implements http.ResponseWriter.
@@ -209,7 +266,8 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-// httpAnswer is the payload format 2.0 of an answer.
+// httpAnswer is the payload format 2.0 of an answer. Without a body it is also
+// what precedes a body that is streamed.
 type httpAnswer struct {
 	StatusCode      int               `json:"statusCode"`
 	Headers         map[string]string `json:"headers,omitempty"`
@@ -223,23 +281,10 @@ const maxAnswer = 6 << 20
 
 func (w *recorder) answer(method string) ([]byte, error) {
 	w.WriteHeader(http.StatusOK)
-	a := httpAnswer{StatusCode: w.status, Headers: map[string]string{}}
 	body := w.body.Bytes()
-	bodyless := method == http.MethodHead || w.status == http.StatusNoContent || w.status == http.StatusNotModified
-	if len(body) > 0 && w.sent.Get("Content-Type") == "" {
-		w.sent.Set("Content-Type", http.DetectContentType(body))
-	}
-	for name, values := range w.sent {
-		switch name {
-		case "Set-Cookie":
-			a.Cookies = values
-		case "Content-Length": // the gateway counts
-		default:
-			a.Headers[name] = strings.Join(values, ", ")
-		}
-	}
+	a := w.head.answer(body)
 	switch {
-	case bodyless:
+	case w.bodyless(method):
 	case utf8.Valid(body):
 		a.Body = string(body)
 	default:

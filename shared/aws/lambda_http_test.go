@@ -25,7 +25,7 @@ func invoke(t *testing.T, d aws.Door, event []byte, h http.HandlerFunc) (a event
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(payload, &a); err != nil {
+	if err := json.NewDecoder(payload).Decode(&a); err != nil {
 		t.Fatal(err)
 	}
 	return a

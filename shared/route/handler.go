@@ -47,8 +47,8 @@ func (c Caller) Network() string {
 	return n.String()
 }
 
-// Handler answers the requests of a route. There are four kinds: Handle, Raw,
-// Stream and Poll.
+// Handler answers the requests of a route. There are three kinds: Handle, Raw and
+// Poll.
 type Handler interface {
 	// serve answers, or returns an error while nothing has been written yet.
 	serve(ctx context.Context, rt *Runtime, route *Route, c Caller, w http.ResponseWriter, r *http.Request) error
@@ -112,29 +112,6 @@ func (h *raw[S]) Schema() (reflect.Type, reflect.Type) { return nil, nil }
 
 func (h *raw[S]) serve(ctx context.Context, rt *Runtime, _ *Route, c Caller, w http.ResponseWriter, r *http.Request) error {
 	return h.fn(ctx, h.sel(rt.Server), c, w, r)
-}
-
-// Stream is for answers that may be larger than a function may return at once.
-// The handler writes JSON piece by piece; an error before the first byte is
-// answered as usual, a later one cuts the answer off.
-func Stream[S, Req any](sel Select[S], fn func(context.Context, *S, Caller, *Req, io.Writer) error) Handler {
-	return &stream[S, Req]{sel, fn}
-}
-
-type stream[S, Req any] struct {
-	sel Select[S]
-	fn  func(context.Context, *S, Caller, *Req, io.Writer) error
-}
-
-func (h *stream[S, Req]) Schema() (reflect.Type, reflect.Type) { return reflect.TypeFor[Req](), nil }
-
-func (h *stream[S, Req]) serve(ctx context.Context, rt *Runtime, _ *Route, c Caller, w http.ResponseWriter, r *http.Request) error {
-	req := new(Req)
-	if err := decode(r, req); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	return h.fn(ctx, h.sel(rt.Server), c, req, w)
 }
 
 // Waits is implemented by the requests of Poll handlers: what wakes the caller,

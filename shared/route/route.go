@@ -36,6 +36,10 @@ type Route struct {
 	Limit Limit
 	// Size is the memory and time of the function.
 	Size Size
+	// Unbounded says that nothing keeps an answer below what a function returns at
+	// once (see Streams): not a limit of events, which have 64 KB each, nor the end of
+	// a page. To bound the answer is better, where a client can ask for the rest.
+	Unbounded bool
 	// Uses is what the handler may touch, without what authentication needs.
 	Uses grant.Set
 	// Handler answers.
@@ -83,6 +87,12 @@ func (r Route) Patterns() []string {
 	}
 	return all
 }
+
+// Streams reports whether the answers of the route reach clients piece by piece as
+// they are written. On AWS that takes a way in of its own (see infra/aws), which
+// bears 200 MB an answer, where others bear 6 MB. What waits goes that way too:
+// its answers tell of many rooms, and no gateway is paid for the finished wait.
+func (r Route) Streams() bool { return r.Unbounded || r.Polls() }
 
 func exact(pattern string) string {
 	if strings.HasSuffix(pattern, "/") {
@@ -171,6 +181,10 @@ type Worker struct {
 	On Trigger
 	// Size is the memory and time of the function.
 	Size Size
+	// Unbounded says that nothing keeps an answer below what a function returns at
+	// once (see Streams): not a limit of events, which have 64 KB each, nor the end of
+	// a page. To bound the answer is better, where a client can ask for the rest.
+	Unbounded bool
 	// Uses is all that it may touch; workers start with no other grants.
 	Uses grant.Set
 	// Handler does the work. A worker On Stack has none.

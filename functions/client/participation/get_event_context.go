@@ -12,12 +12,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
 var getEventContext = route.Route{
-	Name:    "getEventContext",
-	Pattern: "GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    timeline.Shows,
-	Handler: route.Handle(home.Timeline, serveGetEventContext),
+	Name:      "getEventContext",
+	Pattern:   "GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}",
+	Also:      route.R0,
+	Limit:     route.LimitRequest,
+	Unbounded: true,
+	Uses:      timeline.Shows,
+	Handler:   route.Handle(home.Timeline, serveGetEventContext),
 }
 
 type getEventContextRequest struct {

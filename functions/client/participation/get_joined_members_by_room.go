@@ -12,12 +12,13 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members
 var getJoinedMembersByRoom = route.Route{
-	Name:    "getJoinedMembersByRoom",
-	Pattern: "GET /_matrix/client/v3/rooms/{roomId}/joined_members",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Uses:    timeline.CountsMembers,
-	Handler: route.Handle(home.Timeline, serveGetJoinedMembersByRoom),
+	Name:      "getJoinedMembersByRoom",
+	Pattern:   "GET /_matrix/client/v3/rooms/{roomId}/joined_members",
+	Also:      route.R0,
+	Limit:     route.LimitRequest,
+	Unbounded: true,
+	Uses:      timeline.CountsMembers,
+	Handler:   route.Handle(home.Timeline, serveGetJoinedMembersByRoom),
 }
 
 type getJoinedMembersByRoomRequest struct {

@@ -13,13 +13,14 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers
 var getMembersByRoom = route.Route{
-	Name:    "getMembersByRoom",
-	Pattern: "GET /_matrix/client/v3/rooms/{roomId}/members",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Size:    route.Large,
-	Uses:    timeline.Shows,
-	Handler: route.Handle(home.Timeline, serveGetMembersByRoom),
+	Name:      "getMembersByRoom",
+	Pattern:   "GET /_matrix/client/v3/rooms/{roomId}/members",
+	Also:      route.R0,
+	Limit:     route.LimitRequest,
+	Size:      route.Large,
+	Unbounded: true,
+	Uses:      timeline.Shows,
+	Handler:   route.Handle(home.Timeline, serveGetMembersByRoom),
 }
 
 type getMembersByRoomRequest struct {

@@ -14,13 +14,14 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate
 var getRoomState = route.Route{
-	Name:    "getRoomState",
-	Pattern: "GET /_matrix/client/v3/rooms/{roomId}/state",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Size:    route.Large,
-	Uses:    timeline.Shows,
-	Handler: route.Handle(home.Timeline, serveGetRoomState),
+	Name:      "getRoomState",
+	Pattern:   "GET /_matrix/client/v3/rooms/{roomId}/state",
+	Also:      route.R0,
+	Limit:     route.LimitRequest,
+	Size:      route.Large,
+	Unbounded: true,
+	Uses:      timeline.Shows,
+	Handler:   route.Handle(home.Timeline, serveGetRoomState),
 }
 
 type getRoomStateRequest struct {

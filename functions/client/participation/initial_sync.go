@@ -12,13 +12,14 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3initialsync
 var initialSync = route.Route{
-	Name:    "initialSync",
-	Pattern: "GET /_matrix/client/v3/initialSync",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Size:    route.Large,
-	Uses:    timeline.Syncs,
-	Handler: route.Handle(home.Timeline, serveInitialSync),
+	Name:      "initialSync",
+	Pattern:   "GET /_matrix/client/v3/initialSync",
+	Also:      route.R0,
+	Limit:     route.LimitRequest,
+	Size:      route.Large,
+	Unbounded: true,
+	Uses:      timeline.Syncs,
+	Handler:   route.Handle(home.Timeline, serveInitialSync),
 }
 
 type initialSyncRequest struct {

@@ -12,13 +12,14 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidinitialsync
 var roomInitialSync = route.Route{
-	Name:    "roomInitialSync",
-	Pattern: "GET /_matrix/client/v3/rooms/{roomId}/initialSync",
-	Also:    route.R0,
-	Limit:   route.LimitRequest,
-	Size:    route.Large,
-	Uses:    timeline.ShowsRooms,
-	Handler: route.Handle(home.Timeline, serveRoomInitialSync),
+	Name:      "roomInitialSync",
+	Pattern:   "GET /_matrix/client/v3/rooms/{roomId}/initialSync",
+	Also:      route.R0,
+	Limit:     route.LimitRequest,
+	Size:      route.Large,
+	Unbounded: true,
+	Uses:      timeline.ShowsRooms,
+	Handler:   route.Handle(home.Timeline, serveRoomInitialSync),
 }
 
 type roomInitialSyncRequest struct {

@@ -15,14 +15,15 @@ import (
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3search
 var search = route.Route{
-	Name:     "search",
-	Pattern:  "POST /_matrix/client/v3/search",
-	Also:     route.R0,
-	Standing: route.SuspendedToo,
-	Limit:    route.LimitMessage,
-	Size:     route.Large,
-	Uses:     timeline.Shows,
-	Handler:  route.Handle(home.Timeline, serveSearch),
+	Name:      "search",
+	Pattern:   "POST /_matrix/client/v3/search",
+	Also:      route.R0,
+	Standing:  route.SuspendedToo,
+	Limit:     route.LimitMessage,
+	Size:      route.Large,
+	Unbounded: true,
+	Uses:      timeline.Shows,
+	Handler:   route.Handle(home.Timeline, serveSearch),
 }
 
 type searchRequest struct {

@@ -3,6 +3,7 @@ package awstest
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -93,7 +94,10 @@ func (s *Queues) deliver(ctx context.Context, d Delivery, function aws.Invocatio
 	}
 	payload, err := json.Marshal(event)
 	if err == nil {
-		payload, err = function(ctx, payload)
+		var out io.Reader
+		if out, err = function(ctx, payload); err == nil {
+			payload, err = io.ReadAll(out)
+		}
 	}
 	failed := d.failures(batch, payload, err)
 	s.mu.Lock()
