@@ -67,22 +67,40 @@ func (w *onLambda) function(t *testing.T, name string) *Function {
 	return w.functions[name]
 }
 
-func (w *onLambda) answer(t *testing.T, r *http.Request, body string) (int, http.Header, string) {
+// event is what the function of a request gets; a function URL has its own host
+// name, and is otherwise like the gateway.
+func event(r *http.Request, body, host string) map[string]any {
+	headers := map[string]string{"x-virga-secret": "next", "x-virga-uri": r.RequestURI, "x-virga-ip": "203.0.113.7", "host": host}
+	for k := range r.Header {
+		headers[strings.ToLower(k)] = r.Header.Get(k)
+	}
+	return map[string]any{
+		"version": "2.0", "routeKey": r.Method + " /", "rawPath": strings.ReplaceAll(r.URL.EscapedPath(), "%", "~"), "rawQueryString": "",
+		"headers": headers, "body": body, "isBase64Encoded": false,
+		"requestContext": map[string]any{
+			"domainName": host, "http": map[string]any{"method": r.Method, "path": "/", "sourceIp": "198.51.100.1"},
+		},
+	}
+}
+
+const (
+	gatewayHost = "abc.execute-api.us-east-1.amazonaws.com"
+	urlHost     = "abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws"
+)
+
+// route finds the function that answers a request.
+func (w *onLambda) route(t *testing.T, r *http.Request) *Function {
 	name := "unknown"
 	if _, pattern := w.routes.Handler(r); w.names[pattern] != "" {
 		name = w.names[pattern]
 	}
-	headers := map[string]string{"x-virga-secret": "next", "x-virga-uri": r.RequestURI, "x-virga-ip": "203.0.113.7", "host": "abc.execute-api.us-east-1.amazonaws.com"}
-	for k := range r.Header {
-		headers[strings.ToLower(k)] = r.Header.Get(k)
-	}
-	out, err := w.function(t, name).Invoke(map[string]any{
-		"version": "2.0", "routeKey": r.Method + " /", "rawPath": strings.ReplaceAll(r.URL.EscapedPath(), "%", "~"), "rawQueryString": "",
-		"headers": headers, "body": body, "isBase64Encoded": false,
-		"requestContext": map[string]any{"http": map[string]any{"method": r.Method, "path": "/", "sourceIp": "198.51.100.1"}},
-	})
+	return w.function(t, name)
+}
+
+func (w *onLambda) answer(t *testing.T, r *http.Request, body string) (int, http.Header, string) {
+	out, err := w.route(t, r).Invoke(event(r, body, gatewayHost))
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: %v", r.RequestURI, err)
 	}
 	var a struct {
 		StatusCode      int
@@ -91,7 +109,7 @@ func (w *onLambda) answer(t *testing.T, r *http.Request, body string) (int, http
 		IsBase64Encoded bool
 	}
 	if err := json.Unmarshal(out, &a); err != nil || a.IsBase64Encoded {
-		t.Fatalf("%s answers %s", name, out)
+		t.Fatalf("%s: %s", r.RequestURI, out)
 	}
 	h := http.Header{}
 	for k, v := range a.Headers {

@@ -3,7 +3,10 @@
 package lambda
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,6 +40,8 @@ func Build(t testing.TB) string {
 type Function struct {
 	// Took is how long the process took to ask for its first event.
 	Took time.Duration
+	// Timeout is what the function is told that it has for an event.
+	Timeout time.Duration
 
 	t       testing.TB
 	binary  string
@@ -53,15 +58,29 @@ type Function struct {
 }
 
 type answer struct {
-	body []byte
-	err  error
+	body   []byte
+	stream *Stream
+	err    error
 }
+
+// Stream is an answer that a function gives piece by piece.
+type Stream struct {
+	Status  int
+	Header  http.Header
+	Cookies []string
+	// Body has what the function sent so far, and fails where the function said that
+	// its answer is broken, or ended without a word. It must be closed.
+	Body io.ReadCloser
+}
+
+// streaming is the content type of an answer that is streamed.
+const streaming = "application/vnd.awslambda.http-integration-response"
 
 // New returns the function that runs handler with the environment, and nothing
 // of the test's own environment.
 func New(t testing.TB, binary, handler string, env map[string]string) *Function {
 	f := &Function{
-		t: t, binary: binary, asks: make(chan struct{}, 1), events: make(chan []byte),
+		Timeout: timeout, t: t, binary: binary, asks: make(chan struct{}, 1), events: make(chan []byte),
 		answers: make(chan answer, 1), ended: make(chan struct{}),
 	}
 	mux := http.NewServeMux()
@@ -90,7 +109,7 @@ func (f *Function) next(w http.ResponseWriter, r *http.Request) {
 	select {
 	case event := <-f.events:
 		w.Header().Set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
-		w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(time.Now().Add(timeout).UnixMilli()))
+		w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(time.Now().Add(f.Timeout).UnixMilli()))
 		w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:test")
 		_, _ = w.Write(event)
 	case <-r.Context().Done():
@@ -98,12 +117,57 @@ func (f *Function) next(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Function) answered(w http.ResponseWriter, r *http.Request, failed error) {
+	if r.Header.Get("Content-Type") == streaming {
+		f.streams(w, r)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err == nil && failed != nil {
 		err = fmt.Errorf("%w: %s", failed, body)
 	}
 	w.WriteHeader(http.StatusAccepted)
-	f.answers <- answer{body, err}
+	f.answers <- answer{body: body, err: err}
+}
+
+// streams passes on an answer as it comes. The function is not asked for more than
+// the client takes.
+func (f *Function) streams(w http.ResponseWriter, r *http.Request) {
+	from := bufio.NewReader(r.Body)
+	var prelude []byte
+	for !bytes.HasSuffix(prelude, make([]byte, 8)) {
+		b, err := from.ReadByte()
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			f.answers <- answer{err: fmt.Errorf("prelude %q: %w", prelude, err)}
+			return
+		}
+		prelude = append(prelude, b)
+	}
+	var head struct {
+		StatusCode int
+		Headers    map[string]string
+		Cookies    []string
+	}
+	if err := json.Unmarshal(prelude[:len(prelude)-8], &head); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		f.answers <- answer{err: fmt.Errorf("prelude %q: %w", prelude, err)}
+		return
+	}
+	body, pipe := io.Pipe()
+	s := &Stream{Status: head.StatusCode, Header: http.Header{}, Cookies: head.Cookies, Body: body}
+	for name, value := range head.Headers {
+		s.Header.Set(name, value)
+	}
+	f.answers <- answer{stream: s}
+	_, err := io.Copy(pipe, from)
+	if errors.Is(err, io.ErrClosedPipe) { // the client is gone, of which Lambda says nothing
+		_, err = io.Copy(io.Discard, from)
+	}
+	if kind := r.Trailer.Get("Lambda-Runtime-Function-Error-Type"); err == nil && kind != "" {
+		err = fmt.Errorf("the function broke its answer off: %s", kind)
+	}
+	w.WriteHeader(http.StatusAccepted)
+	pipe.CloseWithError(err) // of nil it is Close
 }
 
 func (f *Function) start() error {
@@ -141,33 +205,69 @@ func (f *Function) stop() {
 	f.api.Close()
 }
 
-// Invoke sends an event and returns the answer.
+// Invoke sends an event and returns the answer, which is not streamed.
 func (f *Function) Invoke(event any) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	a := f.invoke(event)
+	if a.stream != nil {
+		return nil, errors.Join(errors.New("the answer is streamed"), a.stream.Body.Close())
+	}
+	return a.body, a.err
+}
+
+// Stream sends an event and returns the answer as it comes. The next event waits
+// until its body is closed.
+func (f *Function) Stream(event any) (*Stream, error) {
+	f.mu.Lock()
+	a := f.invoke(event)
+	if a.stream == nil {
+		f.mu.Unlock()
+		if a.err == nil {
+			a.err = fmt.Errorf("the answer is not streamed: %.200s", a.body)
+		}
+		return nil, a.err
+	}
+	a.stream.Body = &closing{ReadCloser: a.stream.Body, then: f.mu.Unlock}
+	return a.stream, nil
+}
+
+// closing does something more when it is closed for the first time.
+type closing struct {
+	io.ReadCloser
+	once sync.Once
+	then func()
+}
+
+func (c *closing) Close() error {
+	defer c.once.Do(c.then)
+	return c.ReadCloser.Close()
+}
+
+func (f *Function) invoke(event any) answer {
 	if f.cmd == nil {
 		if err := f.start(); err != nil {
-			return nil, err
+			return answer{err: err}
 		}
 	}
 	text, err := json.Marshal(event)
 	if err != nil {
-		return nil, err
+		return answer{err: err}
 	}
 	after := time.After(timeout)
 	select {
 	case f.events <- text:
 	case <-f.ended:
-		return nil, fmt.Errorf("the process ended: %s", f.log.String())
+		return answer{err: fmt.Errorf("the process ended: %s", f.log.String())}
 	case <-after:
-		return nil, fmt.Errorf("the process takes no event")
+		return answer{err: errors.New("the process takes no event")}
 	}
 	select {
 	case a := <-f.answers:
-		return a.body, a.err
+		return a
 	case <-f.ended:
-		return nil, fmt.Errorf("the process ended: %s", f.log.String())
+		return answer{err: fmt.Errorf("the process ended: %s", f.log.String())}
 	case <-after:
-		return nil, fmt.Errorf("the function does not answer")
+		return answer{err: errors.New("the function does not answer")}
 	}
 }
