@@ -77,6 +77,15 @@ func (s *stack) alarms(functions []*function) []alarm {
 				60_000, 5, 2})
 		}
 	}
+	for _, f := range functions {
+		// The gateway knows nothing of what comes by the URL of a function. Most of
+		// that, and nearly all of what an idle server is asked, is /sync.
+		if f.answers("sync") {
+			all = append(all, alarm{"SyncErrors", s.functionMetric(f, "Url5xxCount", "Sum"),
+				"Clients that asked for what is new were answered 500 or 503: search the log groups /virga/" + s.opts.stack + "/ for ERROR in these minutes, and if a deploy has just ended, deploy the version before it.",
+				10, 5, 1})
+		}
+	}
 	// A duration is worth watching where one function answers one route.
 	for _, slow := range []struct {
 		route, do string
@@ -123,6 +132,7 @@ func (s *stack) addAlarms(functions []*function) {
 	s.inSection(topic, "alarms")
 	to := []any{topic.Ref()}
 	var arns []*string
+	var undo []string // what is an error to clients, by ARN
 	for _, a := range s.alarms(functions) {
 		props := &awscloudwatch.CfnAlarmProps{
 			AlarmName: s.named(a.id), AlarmDescription: jsii.String(a.do), AlarmActions: &to, OkActions: &to,
@@ -143,12 +153,15 @@ func (s *stack) addAlarms(functions []*function) {
 		made := awscloudwatch.NewCfnAlarm(s.Stack, jsii.String(a.id+"Alarm"), props)
 		s.inSection(made, "alarms")
 		arns = append(arns, made.AttrArn())
+		if a.id == "ServerErrors" || a.id == "SyncErrors" {
+			undo = append(undo, "{Type=AWS::CloudWatch::Alarm,Arn="+*made.AttrArn()+"}")
+		}
 	}
 	s.addDashboard(functions, arns)
 	awscdk.NewCfnOutput(s.Stack, jsii.String("RollBackOn"), &awscdk.CfnOutputProps{
 		Description: jsii.String("run once: from then on a deploy during which clients get errors is undone"),
 		Value: jsii.String("aws cloudformation update-stack --stack-name " + s.opts.stack + " --use-previous-template --capabilities CAPABILITY_IAM" +
-			" --rollback-configuration 'MonitoringTimeInMinutes=10,RollbackTriggers=[{Type=AWS::CloudWatch::Alarm,Arn=" + *arns[0] + "}]'"),
+			" --rollback-configuration 'MonitoringTimeInMinutes=10,RollbackTriggers=[" + strings.Join(undo, ",") + "]'"),
 	})
 }
 

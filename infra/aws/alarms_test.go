@@ -46,7 +46,7 @@ func TestAlarmsSayWhatToDo(t *testing.T) {
 	found := tm.all("AWS::CloudWatch::Alarm")
 	want := []string{
 		"FanOutBehindAlarm", "FunctionErrorsAlarm", "InboundAgeAlarm", "InboundDeadLettersAlarm", "RoomsThrottlesAlarm", "SendMessageDurationAlarm",
-		"ServerErrorsAlarm", "SyncDurationAlarm", "ThrottlesAlarm", "UsersThrottlesAlarm", "WorkAgeAlarm", "WorkDeadLettersAlarm",
+		"ServerErrorsAlarm", "SyncDurationAlarm", "SyncErrorsAlarm", "ThrottlesAlarm", "UsersThrottlesAlarm", "WorkAgeAlarm", "WorkDeadLettersAlarm",
 	}
 	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -71,7 +71,7 @@ func TestAlarmsSayWhatToDo(t *testing.T) {
 	if at(t, topic, "Subscription", 0, "Protocol") != "email" || at(t, topic, "Subscription", 0, "Endpoint") != "admin@example.org" {
 		t.Errorf("the topic: %v", topic)
 	}
-	if to, _ := tm.resolve(tm.Outputs["RollBackOn"].Value).(string); !strings.Contains(to, tm.attribute("ServerErrorsAlarm", "Arn")+"}]'") {
+	if to, _ := tm.resolve(tm.Outputs["RollBackOn"].Value).(string); !strings.Contains(to, tm.attribute("ServerErrorsAlarm", "Arn")+"},{") || !strings.Contains(to, tm.attribute("SyncErrorsAlarm", "Arn")+"}]'") {
 		t.Errorf("a deploy is undone by %s", to)
 	}
 	for id, r := range tm.Resources {

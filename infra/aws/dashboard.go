@@ -34,7 +34,13 @@ func (s *stack) addDashboard(functions []*function, alarms []*string) {
 		})
 	}
 	account := func(name, stat string) metric { return metric{namespace: "AWS/Lambda", name: name, stat: stat} }
-	graph("Requests", s.apiMetric("Count", "Sum"), s.apiMetric("4xx", "Sum"), s.apiMetric("5xx", "Sum"))
+	requests := []metric{s.apiMetric("Count", "Sum"), s.apiMetric("4xx", "Sum"), s.apiMetric("5xx", "Sum")}
+	for _, f := range functions {
+		if f.answers("sync") {
+			requests = append(requests, s.functionMetric(f, "UrlRequestCount", "Sum"), s.functionMetric(f, "Url5xxCount", "Sum"))
+		}
+	}
+	graph("Requests: of the gateway, and by the URL of /sync", requests...)
 	var durations []metric
 	for _, f := range functions {
 		if f.handler == "sendMessage" || f.handler == "sync" {

@@ -3,11 +3,13 @@ package main
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigatewayv2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfront"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsroute53"
 	"github.com/aws/jsii-runtime-go"
 
@@ -23,8 +25,9 @@ type door struct {
 }
 
 // addDoor adds the gateways and the distribution. The gateways know functions
-// by name alone, so that functions may be told the name of the distribution.
-func (s *stack) addDoor(functions []*function) (*door, error) {
+// by name alone, so that functions may be told the name of the distribution; those
+// that stream are made before, since the distribution knows their URLs.
+func (s *stack) addDoor(functions []*function, made map[string]awslambda.CfnFunction) (*door, error) {
 	var client, admin []*function
 	var routes []route.Route
 	for _, f := range functions {
@@ -74,7 +77,12 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	origins := []any{clients}
+	ways, err := behaviours(functions)
+	if err != nil {
+		return nil, err
+	}
+	origins := append([]any{clients}, s.addURLs(functions, made)...)
+	var others []any
 	common := s.behaviour(program)
 	first := awscloudfront.CfnDistribution_DefaultCacheBehaviorProperty{
 		TargetOriginId: jsii.String("Api"), ViewerProtocolPolicy: common.ViewerProtocolPolicy,
@@ -88,9 +96,10 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 		DefaultCacheBehavior: &first,
 		CustomErrorResponses: uncachedErrors(),
 	}
-	var behaviours []any
-	if holds {
-		behaviours = append(behaviours, waitBehaviour(*common))
+	behave := func(pattern, origin string) {
+		b := *common
+		b.PathPattern, b.TargetOriginId = jsii.String(pattern), jsii.String(origin)
+		others = append(others, &b)
 	}
 	if len(admin) > 1 {
 		origin, err := s.addAPI("AdminApi", "administrators", admin, rules, invoke, false)
@@ -98,13 +107,22 @@ func (s *stack) addDoor(functions []*function) (*door, error) {
 			return nil, err
 		}
 		origins = append(origins, origin)
-		common.PathPattern, common.TargetOriginId = jsii.String("/_synapse/*"), jsii.String("AdminApi")
-		behaviours = append(behaviours, common)
+		behave("/_synapse/*", "AdminApi")
+	}
+	for _, b := range ways {
+		to := "Api"
+		if b.to != nil {
+			to = urlID(b.to)
+		}
+		behave(b.pattern, to)
+	}
+	if holds {
+		others = append(others, waitBehaviour(*common))
+	}
+	if others != nil {
+		config.CacheBehaviors = others
 	}
 	config.Origins = origins
-	if behaviours != nil {
-		config.CacheBehaviors = behaviours
-	}
 	if s.opts.domain != "" {
 		config.Aliases = jsii.Strings(s.opts.domain)
 		config.ViewerCertificate = &awscloudfront.CfnDistribution_ViewerCertificateProperty{
@@ -171,16 +189,20 @@ func (s *stack) addAPI(id, who string, functions []*function, rules []rule, invo
 	props.ApiId = api.Ref()
 	stage := awsapigatewayv2.NewCfnStage(s.Stack, jsii.String(id+"Stage"), props)
 	s.inSection(stage, "gateway")
+	host := jsii.String(*api.Ref() + ".execute-api." + *s.Region() + "." + *s.UrlSuffix())
+	return s.origin(id, host, 30*time.Second), nil // the gateway gives up then
+}
+
+// origin is something that answers requests, after so long at most.
+func (s *stack) origin(id string, host *string, longest time.Duration) any {
 	return &awscloudfront.CfnDistribution_OriginProperty{
-		Id:                  jsii.String(id),
-		DomainName:          jsii.String(*api.Ref() + ".execute-api." + *s.Region() + "." + *s.UrlSuffix()),
-		OriginCustomHeaders: s.secretHeader(),
+		Id: jsii.String(id), DomainName: host, OriginCustomHeaders: s.secretHeader(),
 		CustomOriginConfig: &awscloudfront.CfnDistribution_CustomOriginConfigProperty{
 			OriginProtocolPolicy: jsii.String("https-only"), OriginSslProtocols: jsii.Strings("TLSv1.2"),
-			// The gateway gives up after 30 s, and its answer has to arrive.
-			OriginReadTimeout: jsii.Number(35), OriginKeepaliveTimeout: jsii.Number(60),
+			// What it says when its time is up has to arrive.
+			OriginReadTimeout: jsii.Number((longest + 5*time.Second).Seconds()), OriginKeepaliveTimeout: jsii.Number(60),
 		},
-	}, nil
+	}
 }
 
 // allViewerExceptHost is AWS's own policy: the gateway is found by its own host

@@ -12,9 +12,9 @@ import (
 	"github.com/virga-im/virga/shared/route"
 )
 
-// A way is what becomes of a client at a step: from which queue the gateway
+// A leg is what becomes of a client at a step: from which queue the gateway
 // receives for it, how long, and where it goes on.
-type way struct {
+type leg struct {
 	queue, seconds, next string
 }
 
@@ -25,7 +25,7 @@ func TestTheStepsOfAWaitLeadBack(t *testing.T) {
 	gateway := gatewayOf(t, tm, "Api")
 	body := tm.resolve(at(t, tm.Resources["Api"].Properties, "Body"))
 	const place = "abcdefghijklmnopqrstuvwx3"
-	follow := func(step string) way {
+	follow := func(step string) leg {
 		door := throughDoor(t, tm, []viewer{{Method: "GET", URI: "/hold/sync/ticket-_/" + place + "/" + step, Headers: map[string]string{"X-Virga-Queue": "https://evil.example"}}})[0]
 		ref := at(t, body, "paths", waitPath(step), "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration", "$ref").(string)
 		in := at(t, body, "components", "x-amazon-apigateway-integrations", ref[strings.LastIndex(ref, "/")+1:])
@@ -35,7 +35,7 @@ func TestTheStepsOfAWaitLeadBack(t *testing.T) {
 		if at(t, in, "requestParameters", "QueueUrl") != "$request.header.x-virga-queue" {
 			t.Errorf("%s receives from %v", step, at(t, in, "requestParameters"))
 		}
-		w := way{queue: door.Headers["x-virga-queue"]["value"], seconds: at(t, in, "requestParameters", "WaitTimeSeconds").(string)}
+		w := leg{queue: door.Headers["x-virga-queue"]["value"], seconds: at(t, in, "requestParameters", "WaitTimeSeconds").(string)}
 		for _, status := range []string{"200", "400", "403", "404", "500", "503"} {
 			to := at(t, in, "responseParameters", status)
 			next, _ := at(t, to, "overwrite:header.location").(string)
@@ -47,7 +47,7 @@ func TestTheStepsOfAWaitLeadBack(t *testing.T) {
 		return w
 	}
 	const queues = "https://sqs.ap-southeast-1.amazonaws.com/123456789012/virga-a_wait_" + place
-	for step, want := range map[string]way{
+	for step, want := range map[string]leg{
 		"ac": {queues + "a", "20", "xc"},
 		"xc": {queues + "c", "10", "done"},
 		"b":  {queues + "b", "20", "done"},

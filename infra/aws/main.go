@@ -13,7 +13,7 @@
 //
 // Not here yet, and why it is not faked:
 //
-//   - Answers above 6 MB, and uploads above 4.5 MB.
+//   - Uploads above 4.5 MB.
 package main
 
 import (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,11 @@ type function struct {
 	worker  *route.Worker
 }
 
+// answers reports whether the route of that name is the function's.
+func (f *function) answers(name string) bool {
+	return slices.ContainsFunc(f.routes, func(r route.Route) bool { return r.Name == name })
+}
+
 // The handlers that are not the name of a route or worker.
 const (
 	// handlerAll answers every route; the gateway decides which reach it, and
@@ -47,7 +53,8 @@ const (
 // plan decides which functions there are: one for each route and worker, except
 // that a section of /_synapse is one function, because administrators call
 // rarely, and an API has room for 300 integrations. With layout group the
-// routes with the same grants share a function instead.
+// routes with the same grants share a function instead, those that stream apart
+// from those that do not.
 func plan(t table, layout string) ([]*function, error) {
 	section := t.section
 	if section == nil {
@@ -87,7 +94,11 @@ func plan(t table, layout string) ([]*function, error) {
 			f.name = strings.ReplaceAll(f.section, "/", "_")
 			f.handler, f.about = handlerAll, f.section
 		case layout == "group":
-			sum := sha256.Sum256([]byte(f.uses.String()))
+			what := f.uses.String()
+			if r.Streams() {
+				what += " streams"
+			}
+			sum := sha256.Sum256([]byte(what))
 			f.name = "group_" + hex.EncodeToString(sum[:4])
 			f.handler, f.about, f.section = handlerAll, f.uses.String(), "group"
 		}

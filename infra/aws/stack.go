@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -80,11 +81,20 @@ func newStack(app awscdk.App, opts options, t table, code string) (*stack, error
 	if err := s.addCustomResources(functions, roles, program); err != nil {
 		return nil, err
 	}
-	door, err := s.addDoor(functions)
+	var before, after []*function
+	for _, f := range functions {
+		if f.streams() {
+			before = append(before, f)
+		} else {
+			after = append(after, f)
+		}
+	}
+	made := s.addFunctions(before, roles, program, nil)
+	door, err := s.addDoor(functions, made)
 	if err != nil {
 		return nil, err
 	}
-	made := s.addFunctions(functions, roles, program, door)
+	maps.Copy(made, s.addFunctions(after, roles, program, door))
 	if err := s.addTriggers(functions, made); err != nil {
 		return nil, err
 	}
@@ -126,13 +136,18 @@ func (s *stack) inSection(of constructs.IConstruct, section string) {
 
 // environment is what a function is told: the words of shared/config, and those
 // of shared/aws for what it may touch. Tables are found by the name of the stack.
-// The function behind the custom resources is there before the door is.
+// A function that is there before the door is not told of it: the one behind the
+// custom resources, and those of routes that stream, which have no use for it.
 func (s *stack) environment(f *function, door *door) *map[string]*string {
 	env := map[string]*string{"VIRGA_STACK": jsii.String(s.opts.stack)}
 	for name, value := range s.opts.settings {
 		env[name] = jsii.String(value)
 	}
-	if env["VIRGA_PUBLIC_BASEURL"] == nil && door != nil {
+	switch {
+	case env["VIRGA_PUBLIC_BASEURL"] != nil:
+	case s.opts.domain != "":
+		env["VIRGA_PUBLIC_BASEURL"] = jsii.String("https://" + s.opts.domain)
+	case door != nil:
 		env["VIRGA_PUBLIC_BASEURL"] = door.url
 	}
 	if f.worker == nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +152,20 @@ func (tm *template) resolve(v any) any {
 						parts = append(parts, p.(string))
 					}
 					return strings.Join(parts, a[0].(string))
+				case "Fn::Split":
+					a := tm.resolve(arg).([]any)
+					var parts []any
+					for _, p := range strings.Split(a[1].(string), a[0].(string)) {
+						parts = append(parts, p)
+					}
+					return parts
+				case "Fn::Select":
+					a := tm.resolve(arg).([]any)
+					n, err := strconv.Atoi(fmt.Sprint(a[0]))
+					if err != nil {
+						panic(err)
+					}
+					return a[1].([]any)[n]
 				case "Fn::Sub":
 					text := arg.(string)
 					for name, value := range pseudo {
@@ -219,6 +234,8 @@ func (tm *template) attribute(id, name string) string {
 		return arn("cloudwatch", "alarm:")
 	case "AWS::SQS::Queue.QueueName":
 		return tm.physical(id)
+	case "AWS::Lambda::Url.FunctionUrl":
+		return "https://" + id + urlHost + "/"
 	case "AWS::CloudFront::Distribution.DomainName":
 		return "d111111abcdef8.cloudfront.net"
 	case "Custom::VirgaKey.Key", "Custom::VirgaSecret.Secret":
@@ -228,6 +245,9 @@ func (tm *template) attribute(id, name string) string {
 	}
 	return fmt.Sprintf("<%s of %s>", name, id)
 }
+
+// urlHost is what follows the id of a function URL in its host name.
+const urlHost = ".lambda-url.ap-southeast-1.on.aws"
 
 // at walks into nested properties; a number is an index.
 func at(t *testing.T, v any, path ...any) any {

@@ -11,6 +11,7 @@ var untaggable = map[string]bool{
 	"Custom::VirgaRemains":         true,
 	"Custom::VirgaSecret":          true,
 	"AWS::Lambda::Permission":      true,
+	"AWS::Lambda::Url":             true,
 	"AWS::Route53::RecordSet":      true,
 }
 

@@ -70,6 +70,7 @@ type streamer struct {
 	body   *io.PipeWriter
 	begun  chan []byte // gets the prelude
 	began  bool
+	wrote  bool // there is a byte of the body
 }
 
 // Write implements http.ResponseWriter.
@@ -81,6 +82,7 @@ func (w *streamer) Write(b []byte) (int, error) {
 	if w.bodyless(w.method) || len(b) == 0 {
 		return len(b), nil
 	}
+	w.wrote = true
 	return w.body.Write(b)
 }
 
@@ -91,9 +93,18 @@ func (w *streamer) FlushError() error {
 	return w.begin(nil)
 }
 
-// end is FlushError for recover, which knows no nil error.
+// emptyBody is sent in the place of nothing. Without it clients wait until some
+// time is up, since AWS does not end a body that never began
+// (aws/aws-lambda-go#596, aws/aws-lambda-web-adapter#499).
+var emptyBody = []byte("\n")
+
+// end says that there is no more. It returns nil or an error, as recover does.
 func (w *streamer) end() any {
-	if err := w.FlushError(); err != nil {
+	err := w.FlushError()
+	if err == nil && !w.wrote && w.status != http.StatusNoContent && w.status != http.StatusNotModified {
+		_, err = w.body.Write(emptyBody)
+	}
+	if err != nil {
 		return err
 	}
 	return nil

@@ -99,17 +99,25 @@ func TestAnswersByURLAreStreamed(t *testing.T) {
 		"only a status":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },
 		"an empty write": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil) },
 	} {
-		if p, body, err := streamed(t, "GET", h); p.StatusCode != http.StatusOK || body != "" || err != nil {
+		// One byte, for which AWS ends the body.
+		if p, body, err := streamed(t, "GET", h); p.StatusCode != http.StatusOK || body != "\n" || err != nil {
 			t.Errorf("%s: got %+v %q %v", what, p, body, err)
 		}
 	}
-	if p, body, err = streamed(t, "HEAD", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }); p.StatusCode != http.StatusOK || body != "" || err != nil {
+	if p, body, err = streamed(t, "HEAD", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }); p.StatusCode != http.StatusOK || body != "\n" || err != nil {
 		t.Errorf("HEAD: got %+v %q %v", p, body, err)
+	}
+	if p, body, err = streamed(t, "GET", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }); p.StatusCode != http.StatusNoContent || body != "" || err != nil {
+		t.Errorf("no content: got %+v %q %v", p, body, err)
 	}
 	if p, body, err = streamed(t, "GET", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusGone) }); p.StatusCode != http.StatusGone || body != "gone\n" || err != nil {
 		t.Errorf("an error: got %+v %q %v", p, body, err)
 	}
-	answer, err := aws.HTTP(door, http.NotFoundHandler())(t.Context(), byURL(t, "GET", "/%zz"))
+	answer, err := aws.HTTP(aws.Door{Accepted: []string{"another"}}, http.NotFoundHandler())(t.Context(), byURL(t, "GET", "/x"))
+	if err != nil || preludeOf(t, answer).StatusCode != http.StatusForbidden {
+		t.Errorf("not through the door: %v", err)
+	}
+	answer, err = aws.HTTP(door, http.NotFoundHandler())(t.Context(), byURL(t, "GET", "/%zz"))
 	if err != nil || preludeOf(t, answer).StatusCode != http.StatusBadRequest {
 		t.Errorf("/%%zz: %v", err)
 	}
