@@ -27,7 +27,7 @@ type usage struct {
 func functions() map[string]function {
 	all := map[string]function{}
 	for _, r := range api.Routes() {
-		all[r.Name] = function{memoryMB: r.Size.MemoryMB(), passwords: r.Name == "register" || r.Name == "login"}
+		all[r.Name] = function{memoryMB: r.Size.MemoryMB(), passwords: r.Name == "register" || r.Name == "login", streams: r.Streams()}
 	}
 	for _, w := range api.Workers() {
 		all[w.Name] = function{memoryMB: w.Size.MemoryMB()}
@@ -48,7 +48,11 @@ func use(name string, size, times int, list []meter.Run, held float64, pushes bo
 			ms += held * 1000
 			u.requests++
 			b[doorRequests], b[doorRuns] = 1, 1
-			b[gatewayCalls] = math.Max(1, math.Ceil(float64(max(r.In, r.Out))/(512<<10)))
+			if f.streams {
+				b[streamedGB] = float64(max(0, r.Out-6<<20)) / (1 << 30)
+			} else {
+				b[gatewayCalls] = math.Max(1, math.Ceil(float64(max(r.In, r.Out))/(512<<10)))
+			}
 			b[doorOutGB] = (even(r.Out) + headersOut.value) / (1 << 30)
 			b[doorInGB] = (even(r.In) + headersIn.value) / (1 << 30)
 		} else if pushes && r.Name == "work" {

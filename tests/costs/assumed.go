@@ -52,6 +52,7 @@ func storeMS(calls int) float64 {
 type function struct {
 	memoryMB  int
 	passwords bool
+	streams   bool // its requests come by its own URL, and not by the gateway
 }
 
 // milliseconds is what a run of a function is assumed to take, without a wait.

@@ -20,6 +20,7 @@ const (
 	backupGB
 	runs
 	gbSeconds
+	streamedGB
 	gatewayCalls
 	doorRequests
 	doorRuns
@@ -55,6 +56,7 @@ var prices = [items]price{
 	backupGB:     {"DynamoDB", "GB of point-in-time recovery, a month", 0.20, 1, 0, "aws.amazon.com/dynamodb/pricing/on-demand"},
 	runs:         {"Lambda", "runs of a function", 0.20, million, million, "aws.amazon.com/lambda/pricing"},
 	gbSeconds:    {"Lambda", "GB-seconds, arm64", 0.0000133334, 1, 400_000, "aws.amazon.com/lambda/pricing"},
+	streamedGB:   {"Lambda", "GB of answers by a function's URL, beyond 6 MB each", 0.008, 1, 100, "aws.amazon.com/lambda/pricing"},
 	gatewayCalls: {"API Gateway", "calls of an HTTP API, each 512 KB", 1.00, million, 0, "aws.amazon.com/api-gateway/pricing"},
 	doorRequests: {"CloudFront", "HTTPS requests, North America and Europe", 1.00, million, 10 * million, "aws.amazon.com/cloudfront/pricing"},
 	doorRuns:     {"CloudFront", "runs of the front door's function", 0.10, million, 2 * million, "aws.amazon.com/cloudfront/pricing"},

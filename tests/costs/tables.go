@@ -117,20 +117,20 @@ func (f *figures) aims(w *writer) {
 	row("the same, waiting in a queue (not built)", officeQueue.afterFree(), aimOffice, officeQueue, true)
 	w.say("\nWhat would reach those that are missed:\n")
 	send, fetch := f.rooms[10].send, f.rooms[10].fetch
-	w.say("- *A message that is fetched too.* Nine devices that each come back by a request of their own pay for gateway, front door and function before they read anything: %s of the %s. "+
+	w.say("- *A message that is fetched too.* Nine devices that each come back by a request of their own pay for front door and function before they read anything: %s of the %s. "+
 		"Less of that takes fewer requests (several messages in one `/sync`, which a busy room does by itself), not cheaper ones. Of sending, %s read and %s write units, %s and %s are for each member; "+
 		"a room that is pulled (today above %d active members, where a message a minute reads %s units: nearly all to ask who of the members has a pusher, which is remembered for a minute) writes %s, for %s reads more in each `/sync`.",
-		money(fetched.part("API Gateway", false)+fetched.part("CloudFront", false)+fetched.part("Lambda", false)), money(all.full()),
+		money(fetched.part("CloudFront", false)+fetched.part("Lambda", false)), money(all.full()),
 		number(send.reads), number(send.writes),
 		number((f.rooms[100].send.reads-f.rooms[50].send.reads)/50), number((f.rooms[100].send.writes-f.rooms[50].send.writes)/50), pulled, number(f.rooms[1000].send.reads), number(f.rooms[1000].send.writes),
 		number(f.rooms[1000].fetch.reads-fetch.reads))
 	w.say("- *A device that waits*, today: the hold in a queue. With functions of 128 MB instead of %d it would be %s, and still missed.",
 		route.Waiting.MemoryMB(), money(lighter(today).full()))
-	w.say("- *A device that waits in a queue*: each 20 s are three calls of the gateway (`/sync`, the wait, the look after it), %s a month. "+
-		"If the front door sent a `/sync` whose `since` was just answered with nothing straight to its queue, it would be two calls and one run: about %s. "+
-		"Clients that wait 40 s or longer could be held twice in a row, five calls instead of six.",
+	w.say("- *A device that waits in a queue*: each 20 s are a call of the gateway (the wait) and two runs (`/sync`, the look after it), the calls %s a month. "+
+		"If the front door sent a `/sync` whose `since` was just answered with nothing straight to its queue, it would be one run: about %s. "+
+		"Clients that wait 40 s or longer could be held twice in a row, three runs instead of four.",
 		money(queue.part("API Gateway", false)), money(queue.full()-firstLeg(queue)))
-	w.say("- *The office*: waiting is %s of %s in functions, and %s of %s in queues (both full); what remains is what people say. Of the latter the gateway's calls are %s, of waits and of news that end them: fewer calls for each (above), and news that come together, would bring it nearer.\n",
+	w.say("- *The office*: waiting is %s of %s in functions, and %s of %s in queues (both full); what remains is what people say. Of the latter the gateway's calls are %s, of waits and of what people do: fewer waits, and news that come together, would bring it nearer.\n",
 		money(f.waits(50*workdays*hoursOpen, false).bill.full()), money(office.full()),
 		money(f.waits(50*workdays*hoursOpen, true).bill.full()), money(officeQueue.full()), money(officeQueue.part("API Gateway", false)))
 }
@@ -142,10 +142,10 @@ func doorFree(b bill) bill {
 	return b
 }
 
-// firstLeg is what the first of the two runs of a hold costs in such a bill, and
-// its call of the gateway: half of what the two cost, and a third of the calls.
+// firstLeg is what the first of the two runs of a hold costs in such a bill: half
+// of what the two cost.
 func firstLeg(b bill) float64 {
-	return b.part("API Gateway", false)/3 + (b.part("Lambda", false)+b.part("DynamoDB", false)+b.part("CloudWatch", false))/2
+	return (b.part("Lambda", false) + b.part("DynamoDB", false) + b.part("CloudWatch", false)) / 2
 }
 
 // lighter is a bill whose functions have 128 MB instead of those that wait.
@@ -173,7 +173,7 @@ func (f *figures) messageTable(w *writer) {
 func (f *figures) deviceTable(w *writer) {
 	w.say("## A device that waits\n")
 	w.say("One client that is open day and night, in ten rooms where nothing happens. A function looks once a second and is held for %.0f s; "+
-		"a queue would hold for 20 s without a function, for two runs and three calls of the gateway. Dollars a month.\n", maxHold.Seconds())
+		"a queue would hold for 20 s without a function, for two runs and a call of the gateway. Dollars a month.\n", maxHold.Seconds())
 	w.head(append(append([]string{"held by", "times", "read units"}, services[:6]...), "**full**", "with CloudFront's free tier", "after free")...)
 	for _, queue := range []bool{false, true} {
 		l := f.waits(month.Hours(), queue)
