@@ -1,17 +1,14 @@
 package interactive
 
 import (
-	_ "embed"
-	"html/template"
 	"net/http"
-	"strings"
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/mxerr"
 	"github.com/virga-im/virga/shared/route"
 )
 
-// page is what the template shows.
+// page is what a person is shown.
 type page struct {
 	accounts.Stage
 	Type, Session string
@@ -21,9 +18,6 @@ type page struct {
 	Gone bool
 }
 
-//go:embed page.html
-var pageText string
-
 // done tells the client that it may go on. It is the script of the specification.
 const done = `if (window.onAuthDone) {
     window.onAuthDone();
@@ -31,7 +25,38 @@ const done = `if (window.onAuthDone) {
     window.opener.postMessage("authDone", "*");
 }`
 
-var pageTemplate = template.Must(template.New("page").Parse(pageText))
+// body is a form for what the stage asks for.
+func (p page) body() (b route.HTML) {
+	if p.Completed {
+		return "<p>Thank you. You can close this page and go back to the app.</p>"
+	}
+	if p.Problem != "" {
+		b += `<p class="problem" role="alert">` + route.Escape(p.Problem) + "</p>\n"
+	}
+	if p.Gone {
+		return b
+	}
+	b += `<form method="post">
+<input type="hidden" name="session" value="` + route.Escape(p.Session) + "\">\n"
+	switch p.Type {
+	case "m.login.password":
+		if p.UserID != "" {
+			b += "<p>Enter the password of " + route.Escape(p.UserID) + ".</p>\n"
+		} else {
+			b += `<label for="user">User name</label>
+<input id="user" name="user" autocomplete="username" required autofocus>
+`
+		}
+		b += `<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required>
+`
+	case "m.login.registration_token":
+		b += `<label for="token">Registration token</label>
+<input id="token" name="token" autocomplete="off" required autofocus>
+`
+	}
+	return b + "<button>Continue</button>\n</form>"
+}
 
 // answer writes the page. What a person can read is said on it; any other error
 // is answered as everywhere.
@@ -42,11 +67,7 @@ func answer(w http.ResponseWriter, p page, err error) error {
 	} else if err != nil {
 		return err
 	}
-	var body strings.Builder
-	if err := pageTemplate.Execute(&body, p); err != nil {
-		return err
-	}
-	shown := route.Page{Title: "Confirm", Status: status, Body: template.HTML(body.String()), Allow: []string{"form-action 'self'"}}
+	shown := route.Page{Title: "Confirm", Status: status, Body: p.body(), Allow: []string{"form-action 'self'"}}
 	if p.Completed {
 		shown.Script = done
 	}

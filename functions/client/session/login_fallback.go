@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	_ "embed"
-	"html/template"
 	"net/http"
 
 	"github.com/virga-im/virga/shared/home"
@@ -31,7 +30,7 @@ var loginFallbackScript string
 
 func serveLoginFallback(_ context.Context, about *home.Self, _ route.Caller, w http.ResponseWriter, _ *http.Request) error {
 	return route.Page{
-		Title: "Log in to " + about.Config.ServerName, Body: template.HTML(loginFallbackBody),
+		Title: "Log in to " + about.Config.ServerName, Body: route.HTML(loginFallbackBody),
 		Script: loginFallbackScript, Allow: []string{"connect-src 'self'"},
 	}.WriteTo(w)
 }
