@@ -20,7 +20,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/virga-im/virga/shared/queue"
 )
@@ -51,7 +51,7 @@ type Options struct {
 	// Queues are the queues' URLs by name. A function has those it may send to.
 	Queues map[string]string
 	// Config returns the SDK's configuration. Share one Config between the
-	// constructors; nil means LoadConfig().
+	// constructors; nil means FunctionConfig().
 	Config func() (sdk.Config, error)
 }
 
@@ -62,7 +62,7 @@ func FromEnvironment() (Options, error) {
 		Bucket: os.Getenv(BucketEnv),
 		Waits:  os.Getenv(WaitsEnv),
 		Queues: map[string]string{},
-		Config: LoadConfig(),
+		Config: FunctionConfig(),
 	}
 	if o.Stack == "" {
 		return Options{}, fmt.Errorf("the environment variable %s is not set", StackEnv)
@@ -75,25 +75,55 @@ func FromEnvironment() (Options, error) {
 	return o, nil
 }
 
-// LoadConfig returns a function that loads the SDK's default configuration on
-// its first call (environment, shared files, AWS_ENDPOINT_URL) and remembers it.
+// FunctionConfig returns a function that makes the SDK's configuration of what
+// Lambda sets in the environment, on its first call, and remembers it. For
+// servers that imitate AWS it also reads AWS_ENDPOINT_URL, and the same for one
+// service, such as AWS_ENDPOINT_URL_S3.
+//
+// The SDK's own way also looks into files, asks services for credentials and has
+// the clients of five of them, which a function never needs: a third of the
+// program, and a part of every cold start. Programs that people run have it of
+// shared/aws/account.
 //
 // Connections give up sooner than the SDK's own: a function that was frozen
 // finds its idle connections dead, and has seconds, not minutes.
-func LoadConfig() func() (sdk.Config, error) {
+func FunctionConfig() func() (sdk.Config, error) {
 	return sync.OnceValues(func() (sdk.Config, error) {
-		client := awshttp.NewBuildableClient().
-			WithDialerOptions(func(d *net.Dialer) { d.Timeout = 2 * time.Second }).
-			WithTransportOptions(func(t *http.Transport) {
-				t.ResponseHeaderTimeout = 8 * time.Second
-				t.TLSHandshakeTimeout = 3 * time.Second
-			})
-		cfg, err := config.LoadDefaultConfig(context.Background(), config.WithHTTPClient(client), config.WithRetryer(newRetryer))
-		if err != nil {
-			return sdk.Config{}, fmt.Errorf("AWS configuration: %w", err)
+		env := map[string]string{}
+		for _, name := range []string{"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+			if env[name] = os.Getenv(name); env[name] == "" {
+				return sdk.Config{}, fmt.Errorf("AWS configuration: the environment variable %s is not set", name)
+			}
+		}
+		cfg := sdk.Config{
+			Region: env["AWS_REGION"],
+			Credentials: credentials.NewStaticCredentialsProvider(
+				env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], os.Getenv("AWS_SESSION_TOKEN")),
+			HTTPClient: awshttp.NewBuildableClient().
+				WithDialerOptions(func(d *net.Dialer) { d.Timeout = 2 * time.Second }).
+				WithTransportOptions(func(t *http.Transport) {
+					t.ResponseHeaderTimeout = 8 * time.Second
+					t.TLSHandshakeTimeout = 3 * time.Second
+				}),
+			Retryer:                    newRetryer,
+			ConfigSources:              []any{endpoints{}},
+			RequestChecksumCalculation: sdk.RequestChecksumCalculationWhenSupported,
+			ResponseChecksumValidation: sdk.ResponseChecksumValidationWhenSupported,
+		}
+		if url := os.Getenv("AWS_ENDPOINT_URL"); url != "" {
+			cfg.BaseEndpoint = &url
 		}
 		return cfg, nil
 	})
+}
+
+// endpoints tells the SDK's clients where a service is, if not at Amazon's.
+type endpoints struct{}
+
+// GetServiceBaseEndpoint returns the endpoint of one service.
+func (endpoints) GetServiceBaseEndpoint(_ context.Context, service string) (url string, found bool, err error) {
+	url = os.Getenv("AWS_ENDPOINT_URL_" + strings.ToUpper(strings.ReplaceAll(service, " ", "_")))
+	return url, url != "", nil
 }
 
 func newRetryer() sdk.Retryer {
@@ -107,7 +137,7 @@ func newRetryer() sdk.Retryer {
 func lazily[C any](o Options, build func(sdk.Config) C) func() (C, error) {
 	load := o.Config
 	if load == nil {
-		load = LoadConfig()
+		load = FunctionConfig()
 	}
 	return sync.OnceValues(func() (C, error) {
 		cfg, err := load()

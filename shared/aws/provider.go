@@ -46,7 +46,7 @@ func Provider(log *slog.Logger, o Options) Invocation {
 	return func(ctx context.Context, event []byte) (io.Reader, error) {
 		load := o.Config
 		if load == nil {
-			load = LoadConfig()
+			load = FunctionConfig()
 		}
 		cfg, err := load()
 		if err != nil {

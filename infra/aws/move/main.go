@@ -36,6 +36,7 @@ import (
 
 	"github.com/virga-im/virga/shared/archive"
 	"github.com/virga-im/virga/shared/aws"
+	"github.com/virga-im/virga/shared/aws/account"
 	"github.com/virga-im/virga/shared/queue"
 )
 
@@ -70,7 +71,7 @@ func run(ctx context.Context, args []string) error {
 	case name == "import" && *url == "":
 		return errors.New("-queue says where to send what is still to be done")
 	}
-	at := aws.Options{Stack: *stack, Bucket: *bucket, Queues: map[string]string{queue.Work.Name: *url}, Config: aws.LoadConfig()}
+	at := aws.Options{Stack: *stack, Bucket: *bucket, Queues: map[string]string{queue.Work.Name: *url}, Config: account.LoadConfig()}
 	do := exportFrom
 	if name == "import" {
 		do = importInto

@@ -9,6 +9,7 @@ import (
 
 	"github.com/virga-im/virga/shared/archive"
 	"github.com/virga-im/virga/shared/aws"
+	"github.com/virga-im/virga/shared/aws/account"
 	"github.com/virga-im/virga/shared/aws/awstest"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/store"
@@ -28,7 +29,7 @@ func TestCommands(t *testing.T) {
 		t.Setenv("AWS_ENDPOINT_URL", awstest.S3(t))
 		t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", db)
 		t.Setenv("AWS_ENDPOINT_URL_SQS", queues.Endpoint)
-		return aws.Options{Stack: awstest.Stack, Bucket: awstest.Bucket, Config: aws.LoadConfig()}
+		return aws.Options{Stack: awstest.Stack, Bucket: awstest.Bucket, Config: account.LoadConfig()}
 	}
 	is := []string{"-stack", awstest.Stack, "-bucket", awstest.Bucket, "-server-name", "example.org"}
 	with := func(command string, more ...string) []string {
