@@ -1,27 +1,23 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
+
+	"github.com/virga-im/virga/infra/aws/bootstrap"
 )
 
-// buildBootstrap compiles functions/main.go into a folder of its own, which is
-// the code of every function. The same source gives the same bytes, so that a
-// deploy without changes uploads nothing.
+// buildBootstrap compiles the program of all functions into a folder of its own,
+// which is their code.
 func buildBootstrap(arch string) (dir string, err error) {
 	dir, err = os.MkdirTemp("", "virga-bootstrap-")
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags=lambda.norpc", "-ldflags=-s -w -buildid=",
-		"-o", filepath.Join(dir, "bootstrap"), "github.com/virga-im/virga/functions")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch(arch))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if err := bootstrap.Build(filepath.Join(dir, bootstrap.Name), goarch(arch)); err != nil {
 		os.RemoveAll(dir)
-		return "", fmt.Errorf("build the function program: %w\n%s", err, out)
+		return "", err
 	}
 	return dir, nil
 }

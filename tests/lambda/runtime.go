@@ -11,13 +11,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/virga-im/virga/infra/aws/bootstrap"
 )
 
 // timeout is what a function has for an event here.
@@ -26,11 +28,9 @@ const timeout = 20 * time.Second
 // Build compiles the program for this machine.
 func Build(t testing.TB) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "bootstrap")
-	cmd := exec.Command("go", "build", "-tags=lambda.norpc", "-o", binary, "github.com/virga-im/virga/functions")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
+	binary := filepath.Join(t.TempDir(), bootstrap.Name)
+	if err := bootstrap.Build(binary, runtime.GOARCH); err != nil {
+		t.Fatal(err)
 	}
 	return binary
 }
@@ -38,8 +38,9 @@ func Build(t testing.TB) string {
 // Function is one Lambda function with one process, which starts with the first
 // event, as on AWS.
 type Function struct {
-	// Took is how long the process took to ask for its first event.
-	Took time.Duration
+	// Took is how long the process took to ask for its first event, and First how
+	// long from its start until that event was answered.
+	Took, First time.Duration
 	// Timeout is what the function is told that it has for an event.
 	Timeout time.Duration
 
@@ -264,6 +265,9 @@ func (f *Function) invoke(event any) answer {
 	}
 	select {
 	case a := <-f.answers:
+		if f.First == 0 {
+			f.First = time.Since(f.started)
+		}
 		return a
 	case <-f.ended:
 		return answer{err: fmt.Errorf("the process ended: %s", f.log.String())}
