@@ -44,7 +44,7 @@ func main() {
 
 // program builds what the function runs. Nothing is connected to before it is
 // used, so a function pays at its start only for what its route needs.
-func program(handler string, logs io.Writer) (aws.Invocation, error) {
+func program(handler string, logs io.Writer) (aws.Function, error) {
 	routes, workers := api.Routes(), api.Workers()
 	if err := known(handler, routes, workers); err != nil {
 		return nil, err
@@ -79,7 +79,8 @@ func program(handler string, logs io.Writer) (aws.Invocation, error) {
 	}
 	for _, w := range workers {
 		if w.Name == handler {
-			return worker(rt, w, at)
+			run, err := worker(rt, w, at)
+			return run.Function(), err
 		}
 	}
 	door, err := aws.DoorFromEnvironment(cfg.PublicBaseURL)

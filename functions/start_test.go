@@ -45,8 +45,12 @@ func TestNoFunctionConnectsToAnythingAtItsStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := run(t.Context(), []byte(`{"headers":{"x-virga-secret":"secret","x-virga-uri":"`+tt.path+`"},
+		out, err := run(t.Context(), []byte(`{"headers":{"x-virga-secret":"secret","x-virga-uri":"`+tt.path+`"},
 			"requestContext":{"http":{"method":"GET","sourceIp":"203.0.113.7"}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(out)
 		if err != nil || !strings.Contains(string(answer), tt.want) {
 			t.Errorf("%s: %s, %v, want %s", tt.handler, answer, err, tt.want)
 		}

@@ -21,23 +21,31 @@ import (
 	"github.com/virga-im/virga/shared/store"
 )
 
-// Invocation answers one event of Lambda's, both in JSON. HTTP, Messages,
-// Changes and Timer make one of a plain function. What reads the answer closes it,
-// if it is an io.Closer; an error of Read means that the answer is broken.
-type Invocation func(ctx context.Context, event []byte) (io.Reader, error)
+// Function answers one event of Lambda's, in JSON; HTTP makes one. The answer is
+// sent as it is read: an error of Read means that it is broken. What reads it closes
+// it, if it is an io.Closer.
+type Function func(ctx context.Context, event []byte) (io.Reader, error)
 
-// Serve answers the events of the function that the process runs as, one after
-// the other. It does not return.
-func Serve(i Invocation) {
-	lambda.Start(func(ctx context.Context, event json.RawMessage) (io.Reader, error) { return i(ctx, event) })
+// Invocation is a Function whose answer is there at once. Messages, Changes, Timer
+// and Provider make one.
+type Invocation func(ctx context.Context, event []byte) ([]byte, error)
+
+// Function returns the invocation as a Function.
+func (i Invocation) Function() Function {
+	return func(ctx context.Context, event []byte) (io.Reader, error) { return whole(i(ctx, event)) }
 }
 
-// whole is an answer that is there at once.
 func whole(answer []byte, err error) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
 	return bytes.NewReader(answer), nil
+}
+
+// Serve answers the events of the function that the process runs as, one after
+// the other. It does not return.
+func Serve(f Function) {
+	lambda.Start(func(ctx context.Context, event json.RawMessage) (io.Reader, error) { return f(ctx, event) })
 }
 
 // HandlerName is the name of the route or worker that the function runs.
@@ -66,10 +74,10 @@ func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // Timer makes an Invocation of a function that is run in intervals.
 func Timer(fn func(context.Context) error) Invocation {
-	return func(ctx context.Context, _ []byte) (io.Reader, error) {
+	return func(ctx context.Context, _ []byte) ([]byte, error) {
 		ctx, cancel := inTime(ctx)
 		defer cancel()
-		return whole([]byte("null"), fn(ctx))
+		return []byte("null"), fn(ctx)
 	}
 }
 
@@ -79,7 +87,7 @@ func Timer(fn func(context.Context) error) Invocation {
 // group is not tried, so that the order of the group stays. Errors are logged
 // here, since nobody else sees them.
 func Messages(log *slog.Logger, fn func(context.Context, queue.Message) error) Invocation {
-	return func(ctx context.Context, event []byte) (io.Reader, error) {
+	return func(ctx context.Context, event []byte) ([]byte, error) {
 		var batch events.SQSEvent
 		if err := json.Unmarshal(event, &batch); err != nil {
 			return nil, fmt.Errorf("event of a queue: %w", err)
@@ -104,7 +112,7 @@ func Messages(log *slog.Logger, fn func(context.Context, queue.Message) error) I
 			}
 			answer.BatchItemFailures = append(answer.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: record.MessageId})
 		}
-		return whole(json.Marshal(answer))
+		return json.Marshal(answer)
 	}
 }
 
@@ -133,7 +141,7 @@ func received(r events.SQSMessage) queue.Message {
 // (BisectBatchOnFunctionError) until a change that always fails is alone, while
 // reporting its first record would only repeat all of it.
 func Changes(fn func(context.Context, []store.Change) error) Invocation {
-	return func(ctx context.Context, event []byte) (io.Reader, error) {
+	return func(ctx context.Context, event []byte) ([]byte, error) {
 		var batch streamEvent
 		if err := json.Unmarshal(event, &batch); err != nil {
 			return nil, fmt.Errorf("event of a stream: %w", err)
@@ -150,7 +158,7 @@ func Changes(fn func(context.Context, []store.Change) error) Invocation {
 		if err := fn(ctx, changes); err != nil {
 			return nil, err
 		}
-		return whole([]byte(`{"batchItemFailures":[]}`), nil)
+		return []byte(`{"batchItemFailures":[]}`), nil
 	}
 }
 

@@ -93,14 +93,14 @@ var (
 	lowerSecretHeader = strings.ToLower(SecretHeader)
 )
 
-// HTTP makes an Invocation, of an HTTP API or a function URL, of a handler. The
+// HTTP makes a Function, for an HTTP API or a function URL, of a handler. The
 // request has the client's address as RemoteAddr, and a context that ends a
 // little before Lambda would end the process. Headers that were sent more than
 // once arrive joined by commas, as the gateway does it.
 //
 // What comes by a function URL is answered piece by piece, as it is written; what
 // comes by a gateway, at once. One function may be reached both ways.
-func HTTP(d Door, h http.Handler) Invocation {
+func HTTP(d Door, h http.Handler) Function {
 	return func(ctx context.Context, event []byte) (io.Reader, error) {
 		var e events.APIGatewayV2HTTPRequest
 		if err := json.Unmarshal(event, &e); err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"reflect"
@@ -31,14 +30,6 @@ func testdata(t *testing.T, name string) []byte {
 	return b
 }
 
-// all reads an answer to its end.
-func all(answer io.Reader, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(answer)
-}
-
 func failures(t *testing.T, payload []byte, err error) (ids []string) {
 	t.Helper()
 	if err != nil {
@@ -60,7 +51,7 @@ func TestMessagesAreDecoded(t *testing.T) {
 		got = append(got, m)
 		return nil
 	})
-	payload, err := all(worker(t.Context(), testdata(t, "sqs_fifo.json")))
+	payload, err := worker(t.Context(), testdata(t, "sqs_fifo.json"))
 	if ids := failures(t, payload, err); len(ids) > 0 {
 		t.Errorf("failed: %v", ids)
 	}
@@ -87,7 +78,7 @@ func TestFailedMessageHoldsBackItsGroupOnly(t *testing.T) {
 		}
 		return nil
 	})
-	payload, err := all(worker(t.Context(), testdata(t, "sqs_fifo.json")))
+	payload, err := worker(t.Context(), testdata(t, "sqs_fifo.json"))
 	want := []string{"059f36b4-87a3-44ab-83d2-661975830a71", "b5d9f1a0-5d3c-4a86-9f2e-0f1d2c3b4a59"}
 	if ids := failures(t, payload, err); !slices.Equal(ids, want) {
 		t.Errorf("failed %v, want %v", ids, want)
@@ -109,7 +100,7 @@ func TestMessagesBeyondTheDeadlineComeAgain(t *testing.T) {
 			<-ctx.Done() // this one needs the time of all
 			return nil
 		})
-		payload, err := all(worker(ctx, event))
+		payload, err := worker(ctx, event)
 		if ctx.Err() != nil {
 			t.Error("the answer came after the deadline")
 		}
@@ -153,7 +144,7 @@ func TestChangesFailAsAWhole(t *testing.T) {
 func TestTimerRuns(t *testing.T) {
 	ran := false
 	worker := aws.Timer(func(context.Context) error { ran = true; return nil })
-	if answer, err := all(worker(t.Context(), []byte(`{"detail-type":"Scheduled Event"}`))); err != nil || !json.Valid(answer) || !ran {
+	if answer, err := worker(t.Context(), []byte(`{"detail-type":"Scheduled Event"}`)); err != nil || !json.Valid(answer) || !ran {
 		t.Errorf("ran %v, answered %s, %v", ran, answer, err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -43,7 +42,7 @@ const (
 // the custom resources of its stack. Where the configuration has an endpoint,
 // which only tests have, it also answers there.
 func Provider(log *slog.Logger, o Options) Invocation {
-	return func(ctx context.Context, event []byte) (io.Reader, error) {
+	return func(ctx context.Context, event []byte) ([]byte, error) {
 		load := o.Config
 		if load == nil {
 			load = FunctionConfig()
@@ -65,7 +64,7 @@ func Provider(log *slog.Logger, o Options) Invocation {
 				c.local = u.Hostname()
 			}
 		}
-		return whole(c.Invoke(ctx, event))
+		return c.Invoke(ctx, event)
 	}
 }
 

@@ -3,7 +3,6 @@ package awstest
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -37,27 +36,17 @@ type Delivery struct {
 // comesAgain is how soon a failed message comes again to Consume.
 const comesAgain = 50 * time.Millisecond
 
-// Invoke hands an event to a function and returns its answer, both in JSON.
-type Invoke func(ctx context.Context, event []byte) (answer []byte, err error)
-
 // Consume delivers what is sent to a queue of SQS until ctx ends, in batches of ten,
 // two at a time.
 func (s *Queues) Consume(ctx context.Context, q *queue.Queue, function aws.Invocation) error {
-	return s.Deliver(ctx, Delivery{Queue: s.URLs[q.Name], ReportItemFailures: true, Again: comesAgain},
-		func(ctx context.Context, event []byte) ([]byte, error) {
-			out, err := function(ctx, event)
-			if err != nil {
-				return nil, err
-			}
-			return io.ReadAll(out)
-		})
+	return s.Deliver(ctx, Delivery{Queue: s.URLs[q.Name], ReportItemFailures: true, Again: comesAgain}, function)
 }
 
 // Deliver invokes a function with what is sent to the queue until ctx ends, as
 // Lambda does, and returns the error of ctx or of d.May. What the function does
 // not report as failed is deleted; a function that fails as a whole gets its batch
 // again.
-func (s *Queues) Deliver(ctx context.Context, d Delivery, function Invoke) error {
+func (s *Queues) Deliver(ctx context.Context, d Delivery, function aws.Invocation) error {
 	if d.Concurrency == 0 {
 		d.Concurrency = 2
 	}
@@ -87,7 +76,7 @@ func (s *Queues) Deliver(ctx context.Context, d Delivery, function Invoke) error
 
 // deliver delivers one batch, if there is one. It does not wait for messages as
 // Lambda does, which would be waiting still when ctx ends.
-func (s *Queues) deliver(ctx context.Context, d Delivery, function Invoke) (delivered bool, err error) {
+func (s *Queues) deliver(ctx context.Context, d Delivery, function aws.Invocation) (delivered bool, err error) {
 	if d.May != nil {
 		if err := d.May(); err != nil {
 			return false, err
