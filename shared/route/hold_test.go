@@ -174,7 +174,12 @@ func TestAPollWithABodyComesBackWithIt(t *testing.T) {
 			return r, false, nil
 		})})))
 	defer front.Close()
-	resp, err := http.Post(front.URL+"/post?timeout=7000", "application/json", strings.NewReader(`{"pos":"p"}`))
+	r, err := http.NewRequestWithContext(t.Context(), "POST", front.URL+"/post?timeout=7000", strings.NewReader(`{"pos":"p"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer token") // who has none waits here
+	resp, err := front.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
