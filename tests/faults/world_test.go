@@ -90,7 +90,7 @@ func everything(ctx context.Context) context.Context {
 	for _, t := range store.Tables {
 		names = append(names, t.Name)
 	}
-	return grant.With(ctx, "test", grant.Of(grant.ReadTable(names...), grant.WriteTable(names...)), nil)
+	return grant.With(ctx, "test", grant.Of(grant.ReadTable(names...), grant.WriteTable(names...), grant.Wakes()), nil)
 }
 
 // clone returns the world as it is on the disk, with clients that know the same.
