@@ -10,6 +10,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -129,9 +130,17 @@ func (endpoints) GetServiceBaseEndpoint(_ context.Context, service string) (url 
 func newRetryer() sdk.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = 4
-		o.MaxBackoff = time.Second
+		// The SDK's own delay is exactly the longest one where that is a second,
+		// each time. A function is paid for while it waits.
+		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
+			return time.Duration(rand.Int64N(int64(min(retryAfter<<attempt, time.Second)))), nil
+		})
 	})
 }
+
+// retryAfter is half of the longest delay of the first repetition. Each one doubles
+// it, up to a second.
+const retryAfter = 50 * time.Millisecond
 
 // lazily returns a function that builds a client on its first call.
 func lazily[C any](o Options, build func(sdk.Config) C) func() (C, error) {
