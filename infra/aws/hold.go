@@ -63,7 +63,7 @@ func addWaits(body map[string]any, credentials any) {
 			onward[status] = map[string]any{"overwrite:statuscode": "307", "overwrite:header.location": step.Next, "overwrite:header.cache-control": "private, no-store"}
 		}
 		integrations[id] = map[string]any{
-			"type": "AWS_PROXY", "subtype": "SQS-ReceiveMessage", "credentials": credentials,
+			"type": "AWS_PROXY", "integrationSubtype": "SQS-ReceiveMessage", "credentials": credentials,
 			"payloadFormatVersion": "1.0", "connectionType": "INTERNET", "timeoutInMillis": 30000,
 			"requestParameters": map[string]any{
 				"QueueUrl":            "$request.header." + strings.ToLower(queueHeader),
