@@ -132,6 +132,7 @@ func served(handler string, routes []route.Route) []route.Route {
 			// request that fits one all the same is a HEAD, which gateways do not
 			// count as GET.
 			r.Auth, r.Limit = route.Public, route.NoLimit
+			r.Also = r.Patterns()[1:] // those that follow from the handler as well
 			r.Handler = route.Raw(home.About, serveUnknown)
 			some = append(some, r)
 		}

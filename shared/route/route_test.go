@@ -139,6 +139,28 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 	}
 }
 
+// A path that ends in a slash is one of its own, whose handler does not run for
+// what ServeMux takes for it.
+func TestAPathThatEndsInASlashIsExact(t *testing.T) {
+	ran := 0
+	h := serve(t, nil, io.Discard, Route{
+		Name: "key", Pattern: "PUT /x/{key}", Also: Also{"/x/"},
+		Handler: Handle(none, func(context.Context, *nothing, Caller, *struct{}) (*struct{}, error) { ran++; return &struct{}{}, nil }),
+	})
+	for _, tt := range []struct {
+		path         string
+		status, runs int
+	}{{"/x/", 200, 1}, {"/x/a", 200, 1}, {"/x", 404, 0}, {"/x/%2F", 404, 0}, {"/x/%2f", 404, 0}, {"/x//", 404, 0}, {"/x/a%2F", 200, 1}} {
+		ran = 0
+		if w := ask(h, "PUT", tt.path, "{}"); w.Code != tt.status || ran != tt.runs {
+			t.Errorf("%s is %d, and the handler ran %d times, want %d and %d", tt.path, w.Code, ran, tt.status, tt.runs)
+		}
+	}
+	if w := ask(h, "GET", "/x/", ""); w.Code != 405 {
+		t.Errorf("another method is %d", w.Code)
+	}
+}
+
 func TestErrorsKeepTheirFields(t *testing.T) {
 	h := serve(t, nil, io.Discard, Route{
 		Name: "limited", Pattern: "GET /limited",

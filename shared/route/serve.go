@@ -66,9 +66,14 @@ func Mux(rt *Runtime, routes []Route) http.Handler {
 			return
 		}
 		h, pattern := mux.Handler(req)
-		// Nor does a path become another one that ends in a slash.
+		// Nor does a path become another one that ends in a slash, as it would if it
+		// lacks that slash, or ends in %2F.
 		slash := strings.HasSuffix(pattern, "/{$}") && !strings.HasSuffix(escaped, "/")
-		if pattern != "" && !slash {
+		switch {
+		case slash:
+			rt.unrecognized(w, req, http.StatusNotFound, "There is no endpoint at this path.")
+			return
+		case pattern != "":
 			mux.ServeHTTP(w, req)
 			return
 		}

@@ -29,7 +29,7 @@
 //
 // Paths are keys and indexes: rooms.join.$room.timeline.events.0; a key with dots
 // is quoted. An object matches a value if it has what the value has. $server is
-// the server name, $$ a dollar sign. The lines "restart" and "kill" end the
+// the server name, $base the URL that clients reach it by, $$ a dollar sign. The lines "restart" and "kill" end the
 // server, by SIGTERM or SIGKILL, and start it again on the same data.
 package scripts
 
@@ -44,7 +44,8 @@ import (
 type Script struct {
 	// Flags are those that the server needs.
 	Flags []string
-	// Vars are variables that the story begins with, besides $server.
+	// Vars are variables that the story begins with, besides $server, and instead of
+	// $base where the server has a name that the tests cannot reach it by.
 	Vars  map[string]string
 	name  string
 	steps []step

@@ -29,7 +29,7 @@ type Target interface {
 // Run runs the script against the target, whose server name is given.
 func (s *Script) Run(t testing.TB, target Target, serverName string) {
 	t.Helper()
-	r := &run{t: t, script: s, vars: map[string]string{"server": serverName}}
+	r := &run{t: t, script: s, vars: map[string]string{"server": serverName, "base": target.Base()}}
 	maps.Copy(r.vars, s.Vars)
 	for _, st := range s.steps {
 		if st.restart != "" {
