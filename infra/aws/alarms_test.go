@@ -14,11 +14,11 @@ import (
 
 var alarming struct {
 	sync.Once
-	template *template
+	template *stacked
 }
 
 // alarmingStack synthesises a stack with alarms and a budget, once for all tests.
-func alarmingStack(t *testing.T) *template {
+func alarmingStack(t *testing.T) *stacked {
 	needNode(t)
 	alarming.Do(func() {
 		opts := testOptions("virga-a")
@@ -43,7 +43,7 @@ func TestAlarmsAndBudgetsAreOnlyThereWhenAskedFor(t *testing.T) {
 
 func TestAlarmsSayWhatToDo(t *testing.T) {
 	tm := alarmingStack(t)
-	found := tm.all("AWS::CloudWatch::Alarm")
+	found := tm.All("AWS::CloudWatch::Alarm")
 	want := []string{
 		"FanOutBehindAlarm", "FunctionErrorsAlarm", "InboundAgeAlarm", "InboundDeadLettersAlarm", "RoomsThrottlesAlarm", "SendMessageDurationAlarm",
 		"ServerErrorsAlarm", "SyncDurationAlarm", "SyncErrorsAlarm", "ThrottlesAlarm", "UsersThrottlesAlarm", "WorkAgeAlarm", "WorkDeadLettersAlarm",
@@ -59,7 +59,7 @@ func TestAlarmsSayWhatToDo(t *testing.T) {
 			t.Errorf("%s is not described by one sentence that says what to do: %q", id, about)
 		}
 		for _, actions := range []string{"AlarmActions", "OKActions"} {
-			if at(t, p, actions, 0) != tm.ref("AlarmTopic") {
+			if at(t, p, actions, 0) != tm.attribute(t, "AlarmTopic", "TopicArn") {
 				t.Errorf("%s tells nobody: %v", id, p[actions])
 			}
 		}
@@ -71,7 +71,7 @@ func TestAlarmsSayWhatToDo(t *testing.T) {
 	if at(t, topic, "Subscription", 0, "Protocol") != "email" || at(t, topic, "Subscription", 0, "Endpoint") != "admin@example.org" {
 		t.Errorf("the topic: %v", topic)
 	}
-	if to, _ := tm.resolve(tm.Outputs["RollBackOn"].Value).(string); !strings.Contains(to, tm.attribute("ServerErrorsAlarm", "Arn")+"},{") || !strings.Contains(to, tm.attribute("SyncErrorsAlarm", "Arn")+"}]'") {
+	if to, _ := tm.output(t, "RollBackOn").(string); !strings.Contains(to, tm.attribute(t, "ServerErrorsAlarm", "Arn")+"},{") || !strings.Contains(to, tm.attribute(t, "SyncErrorsAlarm", "Arn")+"}]'") {
 		t.Errorf("a deploy is undone by %s", to)
 	}
 	for id, r := range tm.Resources {
@@ -86,7 +86,7 @@ func TestAlarmsWatchWhatThereIs(t *testing.T) {
 	tm := alarmingStack(t)
 	of := func(typ, property string) []string {
 		var names []string
-		for id := range tm.all(typ) {
+		for id := range tm.All(typ) {
 			name, _ := tm.one(t, id)[property].(string)
 			names = append(names, name)
 		}
@@ -96,9 +96,9 @@ func TestAlarmsWatchWhatThereIs(t *testing.T) {
 		"FunctionName": of("AWS::Lambda::Function", "FunctionName"),
 		"QueueName":    of("AWS::SQS::Queue", "QueueName"),
 		"TableName":    of("AWS::DynamoDB::Table", "TableName"),
-		"ApiId":        {tm.ref("Api")},
+		"ApiId":        {tm.Physical("Api")},
 	}
-	for id := range tm.all("AWS::CloudWatch::Alarm") {
+	for id := range tm.All("AWS::CloudWatch::Alarm") {
 		p := tm.one(t, id)
 		dims, _ := p["Dimensions"].([]any)
 		for _, d := range dims {
@@ -130,7 +130,7 @@ func TestAlarmsWatchWhatThereIs(t *testing.T) {
 	metrics := 0
 	for _, w := range body.Widgets[1:] {
 		metrics += len(w.Properties.Metrics)
-		if w.Properties.Region != pseudo["AWS::Region"] || len(w.Properties.Metrics) == 0 {
+		if w.Properties.Region != longRegion || len(w.Properties.Metrics) == 0 {
 			t.Errorf("a graph of nothing: %+v", w)
 		}
 		for _, m := range w.Properties.Metrics {
@@ -139,7 +139,7 @@ func TestAlarmsWatchWhatThereIs(t *testing.T) {
 			}
 		}
 	}
-	if len(body.Widgets[0].Properties.Alarms) != len(tm.all("AWS::CloudWatch::Alarm")) || metrics > 50 {
+	if len(body.Widgets[0].Properties.Alarms) != len(tm.All("AWS::CloudWatch::Alarm")) || metrics > 50 {
 		t.Errorf("%d alarms, and %d metrics, of which 50 are free", len(body.Widgets[0].Properties.Alarms), metrics)
 	}
 }

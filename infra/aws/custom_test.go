@@ -36,9 +36,9 @@ func isAttribute(v any, id, name string) bool {
 }
 
 func TestEveryFunctionThatAnswersHTTPKnowsTheSecret(t *testing.T) {
-	for _, tm := range []*template{realStack(t), first(fullStack(t))} {
+	for _, tm := range []*stacked{realStack(t), first(fullStack(t))} {
 		answers := map[string]bool{}
-		for id := range tm.all("AWS::ApiGatewayV2::Api") {
+		for id := range tm.All("AWS::ApiGatewayV2::Api") {
 			for _, ops := range gatewayOf(t, tm, id) {
 				for _, name := range ops {
 					answers[functionID(name)] = true
@@ -48,7 +48,7 @@ func TestEveryFunctionThatAnswersHTTPKnowsTheSecret(t *testing.T) {
 		if len(answers) < 50 {
 			t.Fatalf("%d functions answer", len(answers))
 		}
-		for id, f := range tm.all("AWS::Lambda::Function") {
+		for id, f := range tm.All("AWS::Lambda::Function") {
 			has := at(t, f.Properties, "Environment", "Variables", aws.SecretEnv)
 			if answers[id] != isAttribute(has, "Secret", "Accepted") || !answers[id] && has != nil {
 				t.Errorf("%s answers HTTP: %v; it has the secret %v", id, answers[id], has)
@@ -91,7 +91,7 @@ func TestNothingOfTheKeyChanges(t *testing.T) {
 	opts := testOptions("virga-a")
 	opts.stage, opts.generation, opts.layout = "prod", "2", "group"
 	other := synth(t, opts, table{routes: api.Routes()[:1], workers: standInWorkers()})
-	for _, tm := range []*template{realStack(t), other} {
+	for _, tm := range []*stacked{realStack(t), other} {
 		text, err := json.Marshal(tm.Resources["Key"])
 		if err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestTheProviderMayDeleteWhatWouldStay(t *testing.T) {
 	inDev["s3:DeleteObject"] = "arn:aws:s3:::virga-a-mediabucket-1a2b3c4d5e6f/*"
 	inDev["s3:DeleteObjectVersion"] = inDev["s3:DeleteObject"]
 	for _, tt := range []struct {
-		tm   *template
+		tm   *stacked
 		want map[string]string
 	}{{realStack(t), inDev}, {prod, all}} {
 		role := at(t, tt.tm.Resources["provider"].Properties, "Role", "Fn::GetAtt", 0).(string)
@@ -141,7 +141,7 @@ func TestTheProviderMayDeleteWhatWouldStay(t *testing.T) {
 		if !maps.Equal(got, tt.want) {
 			t.Errorf("%s: got  %v\nwant %v", tt.tm.opts.stage, got, tt.want)
 		}
-		for id, f := range tt.tm.all("AWS::Lambda::Function") {
+		for id, f := range tt.tm.All("AWS::Lambda::Function") {
 			if id != "provider" && at(t, f.Properties, "Role", "Fn::GetAtt", 0) == role {
 				t.Errorf("%s has the role of the provider", id)
 			}

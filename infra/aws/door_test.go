@@ -45,7 +45,7 @@ console.log(JSON.stringify(all.map(function (v) {
 })));`
 
 // throughDoor sends requests through the program that the template holds.
-func throughDoor(t *testing.T, tm *template, requests []viewer) []passed {
+func throughDoor(t *testing.T, tm *stacked, requests []viewer) []passed {
 	t.Helper()
 	code, _ := tm.one(t, "Door")["FunctionCode"].(string)
 	if len(code) == 0 || len(code) > 10<<10 {
@@ -83,7 +83,7 @@ func TestEverySpellingReachesItsFunction(t *testing.T) {
 	everySpelling(t, realStack(t), table{routes: api.Routes()})
 }
 
-func everySpelling(t *testing.T, tm *template, tab table) {
+func everySpelling(t *testing.T, tm *stacked, tab table) {
 	functions, err := plan(tab, "route")
 	if err != nil {
 		t.Fatal(err)

@@ -13,9 +13,9 @@ type gateway map[string]map[string]string // path → method → function
 
 // gatewayOf reads a gateway from a template, through the integrations down to
 // the name of the function in the ARN.
-func gatewayOf(t *testing.T, tm *template, id string) gateway {
+func gatewayOf(t *testing.T, tm *stacked, id string) gateway {
 	t.Helper()
-	body := tm.resolve(at(t, tm.Resources[id].Properties, "Body"))
+	body := at(t, tm.one(t, id), "Body")
 	g := gateway{}
 	arn := regexp.MustCompile(`^arn:aws:apigateway:[^:]+:lambda:path/2015-03-31/functions/arn:aws:lambda:[^:]+:\d+:function:` + tm.opts.stack + `_(\w+)/invocations$`)
 	for path, ops := range at(t, body, "paths").(map[string]any) {
@@ -24,7 +24,7 @@ func gatewayOf(t *testing.T, tm *template, id string) gateway {
 			ref := at(t, op, "x-amazon-apigateway-integration", "$ref").(string)
 			key := strings.TrimPrefix(ref, "#/components/x-amazon-apigateway-integrations/")
 			integration := at(t, body, "components", "x-amazon-apigateway-integrations", key)
-			if subtype, ok := at(t, integration, "subtype").(string); ok {
+			if subtype, ok := at(t, integration, "integrationSubtype").(string); ok {
 				g[path][strings.ToUpper(method)] = subtype
 				continue
 			}

@@ -23,13 +23,13 @@ type leg struct {
 func TestTheStepsOfAWaitLeadBack(t *testing.T) {
 	tm := realStack(t)
 	gateway := gatewayOf(t, tm, "Api")
-	body := tm.resolve(at(t, tm.Resources["Api"].Properties, "Body"))
+	body := at(t, tm.one(t, "Api"), "Body")
 	const place = "abcdefghijklmnopqrstuvwx3"
 	follow := func(step string) leg {
 		door := throughDoor(t, tm, []viewer{{Method: "GET", URI: "/hold/sync/ticket-_/" + place + "/" + step, Headers: map[string]string{"X-Virga-Queue": "https://evil.example"}}})[0]
 		ref := at(t, body, "paths", waitPath(step), "x-amazon-apigateway-any-method", "x-amazon-apigateway-integration", "$ref").(string)
 		in := at(t, body, "components", "x-amazon-apigateway-integrations", ref[strings.LastIndex(ref, "/")+1:])
-		if at(t, in, "subtype") != "SQS-ReceiveMessage" || gateway.find("GET", door.URI) != "SQS-ReceiveMessage" {
+		if at(t, in, "integrationSubtype") != "SQS-ReceiveMessage" || gateway.find("GET", door.URI) != "SQS-ReceiveMessage" {
 			t.Errorf("%s does not receive: %v", step, in)
 		}
 		if at(t, in, "requestParameters", "QueueUrl") != "$request.header.x-virga-queue" {

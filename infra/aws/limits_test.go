@@ -16,11 +16,11 @@ import (
 var full struct {
 	sync.Once
 	table    table
-	template *template
+	template *stacked
 }
 
 // fullStack synthesises the full table once for all tests.
-func fullStack(t *testing.T) (*template, table) {
+func fullStack(t *testing.T) (*stacked, table) {
 	needNode(t)
 	full.Do(func() {
 		full.table = fullTable(t)
@@ -34,11 +34,11 @@ func fullStack(t *testing.T) (*template, table) {
 
 var actual struct {
 	sync.Once
-	template *template
+	template *stacked
 }
 
 // realStack synthesises the routes that there are, once for all tests.
-func realStack(t *testing.T) *template {
+func realStack(t *testing.T) *stacked {
 	needNode(t)
 	actual.Do(func() {
 		actual.template = synth(t, testOptions("virga-a"), table{routes: api.Routes(), workers: api.Workers()})
@@ -51,7 +51,7 @@ func realStack(t *testing.T) *template {
 
 func TestEveryRouteIsAFunction(t *testing.T) {
 	tm := realStack(t)
-	functions := tm.all("AWS::Lambda::Function")
+	functions := tm.All("AWS::Lambda::Function")
 	paths := gatewayOf(t, tm, "Api")
 	for _, r := range api.Routes() {
 		if isAdmin(r) {
@@ -80,10 +80,10 @@ func TestTheWholeOfMatrixFitsOneStack(t *testing.T) {
 	if n := len(tm.Resources); n > 450 {
 		t.Errorf("%d resources, want at most 450", n)
 	}
-	if tm.bytes > 900<<10 {
-		t.Errorf("the template has %d KB, want at most 900", tm.bytes>>10)
+	if tm.Bytes > 900<<10 {
+		t.Errorf("the template has %d KB, want at most 900", tm.Bytes>>10)
 	}
-	for id := range tm.all("AWS::ApiGatewayV2::Api") {
+	for id := range tm.All("AWS::ApiGatewayV2::Api") {
 		if n := gatewayOf(t, tm, id).count(); n > 280 {
 			t.Errorf("%s has %d routes, want at most 280", id, n)
 		}
@@ -91,7 +91,7 @@ func TestTheWholeOfMatrixFitsOneStack(t *testing.T) {
 	if n := len(distributionOf(t, tm)); n > 22 {
 		t.Errorf("the distribution has %d behaviours, want at most 22 of the 25 that it may have", n)
 	}
-	roles := tm.all("AWS::IAM::Role")
+	roles := tm.All("AWS::IAM::Role")
 	if len(roles) > 40 {
 		t.Errorf("%d roles, want at most 40", len(roles))
 	}
@@ -107,7 +107,7 @@ func TestTheWholeOfMatrixFitsOneStack(t *testing.T) {
 		}
 	}
 	environment := 0
-	for id := range tm.all("AWS::Lambda::Function") {
+	for id := range tm.All("AWS::Lambda::Function") {
 		p := tm.one(t, id)
 		if name := p["FunctionName"].(string); len(name) > 64 {
 			t.Errorf("%s has %d characters, want at most 64", name, len(name))
@@ -137,18 +137,18 @@ func TestTheWholeOfMatrixFitsOneStack(t *testing.T) {
 }
 
 // census counts what a stack is made of.
-func census(tm *template) string {
+func census(tm *stacked) string {
 	routes := 0
 	var apis []string
-	for id := range tm.all("AWS::ApiGatewayV2::Api") {
+	for id := range tm.All("AWS::ApiGatewayV2::Api") {
 		n := len(strings.Split(fmt.Sprint(tm.Resources[id].Properties["Body"]), "x-amazon-apigateway-integration:map")) - 1
 		routes += n
 		apis = append(apis, fmt.Sprint(n))
 	}
 	slices.Sort(apis)
 	return fmt.Sprintf("%d resources, %d functions, %d of them with a URL, %d roles, %d gateway routes (%s), %d log groups, template of %d KB, synthesised in %.1f s",
-		len(tm.Resources), len(tm.all("AWS::Lambda::Function")), len(tm.all("AWS::Lambda::Url")), len(tm.all("AWS::IAM::Role")), routes, strings.Join(apis, " + "),
-		len(tm.all("AWS::Logs::LogGroup")), tm.bytes>>10, tm.took.Seconds())
+		len(tm.Resources), len(tm.All("AWS::Lambda::Function")), len(tm.All("AWS::Lambda::Url")), len(tm.All("AWS::IAM::Role")), routes, strings.Join(apis, " + "),
+		len(tm.All("AWS::Logs::LogGroup")), tm.Bytes>>10, tm.took.Seconds())
 }
 
 // A stack named a and one named a-test live in one account, and no statement of
@@ -157,13 +157,13 @@ func TestNoStackReachesAnother(t *testing.T) {
 	small := table{routes: fullTable(t).routes[:60], workers: standInWorkers()}
 	one := synth(t, testOptions("virga-a"), small)
 	other := synth(t, testOptions("virga-a-test"), small)
-	for _, pair := range [][2]*template{{one, other}, {other, one}} {
-		theirs := everyARN(pair[1])
-		own := everyARN(pair[0])
+	for _, pair := range [][2]*stacked{{one, other}, {other, one}} {
+		theirs := everyARN(t, pair[1])
+		own := everyARN(t, pair[0])
 		if len(theirs) < 80 {
 			t.Fatalf("only %d resources found", len(theirs))
 		}
-		for id := range pair[0].all("AWS::IAM::Role") {
+		for id := range pair[0].All("AWS::IAM::Role") {
 			for _, p := range at(t, pair[0].one(t, id), "Policies").([]any) {
 				for _, st := range at(t, p, "PolicyDocument", "Statement").([]any) {
 					for _, res := range at(t, st, "Resource").([]any) {
@@ -191,7 +191,7 @@ func TestNoStackReachesAnother(t *testing.T) {
 }
 
 // everyARN lists the ARNs of what roles are granted.
-func everyARN(tm *template) []string {
+func everyARN(t *testing.T, tm *stacked) []string {
 	all := []string{
 		"arn:aws:cloudformation:ap-southeast-1:123456789012:stack/" + tm.opts.stack + "/0a1b2c3d",
 		"arn:aws:sqs:ap-southeast-1:123456789012:" + tm.opts.stack + "_wait_Zm9va", // made while the server runs
@@ -199,13 +199,13 @@ func everyARN(tm *template) []string {
 	for id, r := range tm.Resources {
 		switch r.Type {
 		case "AWS::DynamoDB::Table":
-			all = append(all, tm.attribute(id, "Arn"), tm.attribute(id, "StreamArn"))
+			all = append(all, tm.attribute(t, id, "Arn"), tm.attribute(t, id, "StreamArn"))
 		case "AWS::S3::Bucket":
-			all = append(all, tm.attribute(id, "Arn"), tm.attribute(id, "Arn")+"/media/x")
+			all = append(all, tm.attribute(t, id, "Arn"), tm.attribute(t, id, "Arn")+"/media/x")
 		case "AWS::Logs::LogGroup":
-			all = append(all, tm.attribute(id, "Arn"), strings.TrimSuffix(tm.attribute(id, "Arn"), "*")+"log-stream:x")
+			all = append(all, tm.attribute(t, id, "Arn"), strings.TrimSuffix(tm.attribute(t, id, "Arn"), "*")+"log-stream:x")
 		case "AWS::SQS::Queue", "AWS::Lambda::Function":
-			all = append(all, tm.attribute(id, "Arn"))
+			all = append(all, tm.attribute(t, id, "Arn"))
 		}
 	}
 	return all
@@ -222,7 +222,7 @@ func TestSpellingsShareOneIntegration(t *testing.T) {
 	}
 	waits := 0
 	for name, in := range integrations {
-		if at(t, in, "subtype") != nil {
+		if at(t, in, "integrationSubtype") != nil {
 			waits++
 			continue
 		}
@@ -239,7 +239,7 @@ func TestSmallStacksHaveNoSecondAPI(t *testing.T) {
 	tm := synth(t, testOptions("virga-a"), table{routes: []route.Route{{
 		Name: "getVersions", Pattern: "GET /_matrix/client/versions", Auth: route.Public, Handler: standInHandler,
 	}}, workers: standInWorkers()})
-	if n := len(tm.all("AWS::ApiGatewayV2::Api")); n != 1 {
+	if n := len(tm.All("AWS::ApiGatewayV2::Api")); n != 1 {
 		t.Errorf("%d APIs", n)
 	}
 	if b := at(t, tm.one(t, "Distribution"), "DistributionConfig", "CacheBehaviors"); b != nil {

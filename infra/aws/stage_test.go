@@ -46,7 +46,7 @@ func TestNothingIsCached(t *testing.T) {
 		t.Errorf("behaviours: %v", behaviours)
 	}
 	for _, b := range behaviours {
-		if at(t, b, "CachePolicyId") != tm.physical("CachePolicy") || at(t, b, "OriginRequestPolicyId") != allViewerExceptHost {
+		if at(t, b, "CachePolicyId") != tm.Physical("CachePolicy") || at(t, b, "OriginRequestPolicyId") != allViewerExceptHost {
 			t.Errorf("policies of %v", b)
 		}
 		if n := len(at(t, b, "AllowedMethods").([]any)); n != 7 {
@@ -71,7 +71,7 @@ func TestNothingIsCached(t *testing.T) {
 			t.Errorf("the distribution gives up %s after %v s, before it ends, or may not wait for it", who, s)
 		}
 	}
-	for id, r := range tm.all("AWS::ApiGatewayV2::Api") {
+	for id, r := range tm.All("AWS::ApiGatewayV2::Api") {
 		if r.Properties["CorsConfiguration"] != nil {
 			t.Errorf("%s has CORS of its own, which would replace that of the routes", id)
 		}
@@ -84,11 +84,11 @@ func TestProductionDataOutlivesTheStack(t *testing.T) {
 	opts.stage = "prod"
 	prod := synth(t, opts, table{routes: api.Routes(), workers: api.Workers()})
 	for _, tt := range []struct {
-		tm   *template
+		tm   *stacked
 		keep bool
 		want string
 	}{{dev, false, "Delete"}, {prod, true, "Retain"}} {
-		if n := len(tt.tm.all("AWS::DynamoDB::Table")); n != len(store.Tables) {
+		if n := len(tt.tm.All("AWS::DynamoDB::Table")); n != len(store.Tables) {
 			t.Errorf("%d tables, want %d", n, len(store.Tables))
 		}
 		for _, tab := range store.Tables {
@@ -109,18 +109,18 @@ func TestProductionDataOutlivesTheStack(t *testing.T) {
 				t.Errorf("%s: stream %v", id, got)
 			}
 		}
-		for id := range tt.tm.all("AWS::S3::Bucket") {
+		for id := range tt.tm.All("AWS::S3::Bucket") {
 			if got := tt.tm.Resources[id].DeletionPolicy; got != tt.want {
 				t.Errorf("%s: deletion policy %s, want %s", id, got, tt.want)
 			}
 		}
-		for id, r := range tt.tm.all("AWS::Logs::LogGroup") {
+		for id, r := range tt.tm.All("AWS::Logs::LogGroup") {
 			if r.DeletionPolicy != "Delete" || r.Properties["RetentionInDays"] == nil {
 				t.Errorf("%s stays for ever: %v", id, r)
 			}
 		}
 	}
-	for id, f := range dev.all("AWS::Lambda::Function") {
+	for id, f := range dev.All("AWS::Lambda::Function") {
 		if at(t, f.Properties, "LoggingConfig", "LogGroup", "Ref") == nil {
 			t.Errorf("%s would make a log group of its own", id)
 		}
@@ -132,7 +132,7 @@ func TestADomainGetsRecordsOrSaysWhichToMake(t *testing.T) {
 	opts.domain, opts.certificate = "m.example.org", "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
 	tab := table{routes: api.Routes()[:1], workers: standInWorkers()}
 	byHand := synth(t, opts, tab)
-	if n := len(byHand.all("AWS::Route53::RecordSet")); n != 0 || byHand.resolve(byHand.Outputs["PointHere"].Value) != "d111111abcdef8.cloudfront.net" {
+	if n := len(byHand.All("AWS::Route53::RecordSet")); n != 0 || byHand.output(t, "PointHere") != "d111111abcdef8.cloudfront.net" {
 		t.Errorf("%d records, outputs %v", n, byHand.Outputs)
 	}
 	opts.zone = "Z0123456789ABC"
@@ -235,10 +235,10 @@ func TestGroupsShareAFunction(t *testing.T) {
 	opts.layout = "group"
 	small := table{routes: fullTable(t).routes, workers: standInWorkers()}
 	tm := synth(t, opts, small)
-	if n := len(tm.all("AWS::Lambda::Function")); n > 70 {
+	if n := len(tm.All("AWS::Lambda::Function")); n > 70 {
 		t.Errorf("%d functions in groups", n)
 	}
-	for id, f := range tm.all("AWS::Lambda::Function") {
+	for id, f := range tm.All("AWS::Lambda::Function") {
 		if strings.HasPrefix(id, "group") && f.Properties["Handler"] != handlerAll {
 			t.Errorf("%s has the handler %v", id, f.Properties["Handler"])
 		}

@@ -19,7 +19,7 @@ type way struct {
 	matches                   *regexp.Regexp
 }
 
-func distributionOf(t *testing.T, tm *template) []way {
+func distributionOf(t *testing.T, tm *stacked) []way {
 	t.Helper()
 	list, _ := at(t, tm.one(t, "Distribution"), "DistributionConfig", "CacheBehaviors").([]any)
 	var all []way
@@ -33,18 +33,19 @@ func distributionOf(t *testing.T, tm *template) []way {
 
 // functionOfURL returns the name of the function that an origin is the URL of, or
 // nothing.
-func functionOfURL(t *testing.T, tm *template, origin string) string {
+func functionOfURL(t *testing.T, tm *stacked, origin string) string {
 	t.Helper()
 	for _, o := range at(t, tm.one(t, "Distribution"), "DistributionConfig", "Origins").([]any) {
 		if at(t, o, "Id") != origin {
 			continue
 		}
-		id, ok := strings.CutSuffix(at(t, o, "DomainName").(string), urlHost)
-		if !ok {
-			return ""
+		for id := range tm.All("AWS::Lambda::Url") {
+			if tm.attribute(t, id, "FunctionUrl") == "https://"+at(t, o, "DomainName").(string)+"/" {
+				_, name, _ := strings.Cut(tm.one(t, id)["TargetFunctionArn"].(string), ":function:"+tm.opts.stack+"_")
+				return name
+			}
 		}
-		_, name, _ := strings.Cut(tm.one(t, id)["TargetFunctionArn"].(string), ":function:"+tm.opts.stack+"_")
-		return name
+		return ""
 	}
 	t.Fatalf("there is no origin %s", origin)
 	return ""
@@ -91,7 +92,7 @@ func TestOnlyItsOwnRequestsReachTheURLOfAFunction(t *testing.T) {
 	ownWays(t, synth(t, opts, today), today)
 }
 
-func ownWays(t *testing.T, tm *template, tab table) {
+func ownWays(t *testing.T, tm *stacked, tab table) {
 	functions, err := plan(tab, tm.opts.layout)
 	if err != nil {
 		t.Fatal(err)
@@ -176,13 +177,13 @@ func TestFunctionsThatStreamAreOpenToTheDistributionAlone(t *testing.T) {
 		if !ok {
 			continue
 		}
-		if p := tm.one(t, id+"Url"); p["AuthType"] != "NONE" || p["InvokeMode"] != "RESPONSE_STREAM" || p["TargetFunctionArn"] != tm.attribute(id, "Arn") {
+		if p := tm.one(t, id+"Url"); p["AuthType"] != "NONE" || p["InvokeMode"] != "RESPONSE_STREAM" || p["TargetFunctionArn"] != tm.attribute(t, id, "Arn") {
 			t.Errorf("%s: %v", r.Name, p)
 		}
-		if p := tm.one(t, id+"UrlOpen"); p["Action"] != "lambda:InvokeFunctionUrl" || p["FunctionUrlAuthType"] != "NONE" || p["Principal"] != "*" || p["FunctionName"] != tm.attribute(id, "Arn") {
+		if p := tm.one(t, id+"UrlOpen"); p["Action"] != "lambda:InvokeFunctionUrl" || p["FunctionUrlAuthType"] != "NONE" || p["Principal"] != "*" || p["FunctionName"] != tm.attribute(t, id, "Arn") {
 			t.Errorf("%s: %v", r.Name, p)
 		}
-		if p := tm.one(t, id+"UrlInvoke"); p["Action"] != "lambda:InvokeFunction" || p["InvokedViaFunctionUrl"] != true || p["Principal"] != "*" || p["FunctionName"] != tm.attribute(id, "Arn") {
+		if p := tm.one(t, id+"UrlInvoke"); p["Action"] != "lambda:InvokeFunction" || p["InvokedViaFunctionUrl"] != true || p["Principal"] != "*" || p["FunctionName"] != tm.attribute(t, id, "Arn") {
 			t.Errorf("%s: %v", r.Name, p)
 		}
 		if has := at(t, tm.Resources[id].Properties, "Environment", "Variables", aws.SecretEnv); !isAttribute(has, "Secret", "Accepted") {
@@ -194,7 +195,7 @@ func TestFunctionsThatStreamAreOpenToTheDistributionAlone(t *testing.T) {
 // The distribution names the URL of a function, so the function is not told the name
 // of the distribution; all others are.
 func TestNoResourceNeedsItself(t *testing.T) {
-	for _, tm := range []*template{realStack(t), alarmingStack(t)} {
+	for _, tm := range []*stacked{realStack(t), alarmingStack(t)} {
 		needs := map[string][]string{}
 		for id, r := range tm.Resources {
 			needs[id] = append(references(r.Properties), r.DependsOn...)
@@ -255,7 +256,7 @@ func TestFunctionsKnowTheAddressOfTheServerIfItIsKnown(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
-		tm              *template
+		tm              *stacked
 		sync, wellknown any
 	}{
 		{synth(t, testOptions("virga-a"), few), nil, "https://d111111abcdef8.cloudfront.net"},

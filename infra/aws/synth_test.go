@@ -2,17 +2,17 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/virga-im/virga/tests/rehearsal/template"
 )
 
 func TestMain(m *testing.M) {
@@ -36,26 +36,16 @@ func needNode(t *testing.T) {
 	t.Skip("Node is missing: the stack cannot be synthesised here")
 }
 
-// template is a synthesised stack.
-type template struct {
-	opts      options
-	tags      map[string]string // of the stack itself
-	bytes     int
-	took      time.Duration
-	Resources map[string]resource
-	Outputs   map[string]struct{ Value any }
-}
-
-type resource struct {
-	Type           string
-	Properties     map[string]any
-	DeletionPolicy string
-	DependsOn      []string
+// stacked is a synthesised stack and what it was made from.
+type stacked struct {
+	*template.Template
+	opts options
+	took time.Duration
 }
 
 func testOptions(stack string) options {
 	return options{
-		serverName: "example.org", stage: "dev", layout: "route", sync: "sqs", arch: "arm64", stack: stack, logDays: 7, generation: "1",
+		serverName: "example.org", stage: "dev", layout: "route", sync: "sqs", arch: "arm64", stack: stack, logDays: 7,
 		settings: map[string]string{"VIRGA_SERVER_NAME": "example.org"},
 	}
 }
@@ -63,7 +53,7 @@ func testOptions(stack string) options {
 var oneKernel sync.Mutex // the Node process behind CDK does one thing at a time
 
 // synth synthesises the stack of a table with a stand-in for the program.
-func synth(t *testing.T, opts options, tab table) *template {
+func synth(t *testing.T, opts options, tab table) *stacked {
 	t.Helper()
 	needNode(t)
 	oneKernel.Lock()
@@ -78,176 +68,55 @@ func synth(t *testing.T, opts options, tab table) *template {
 		t.Fatal(err)
 	}
 	app.Synth(nil)
-	text, err := os.ReadFile(filepath.Join(out, opts.stack+".template.json"))
+	tm, err := template.Read(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var manifest struct {
-		Artifacts map[string]struct {
-			Properties struct{ Tags map[string]string }
+	tm.Pseudo["AWS::Region"] = longRegion
+	tm.Value = func(id, attribute string) (any, bool) {
+		switch tm.Resources[id].Type + "." + attribute {
+		case "Custom::VirgaKey.Key", "Custom::VirgaSecret.Secret":
+			return strings.Repeat("0123456789abcdef", 4), true
+		case "Custom::VirgaSecret.Accepted": // three secrets
+			return strings.Repeat("0123456789abcdef", 12) + ",,", true
 		}
+		return nil, false
 	}
-	if raw, err := os.ReadFile(filepath.Join(out, "manifest.json")); err != nil {
-		t.Fatal(err)
-	} else if err := json.Unmarshal(raw, &manifest); err != nil {
-		t.Fatal(err)
-	}
-	tm := &template{tags: manifest.Artifacts[opts.stack].Properties.Tags, opts: opts, bytes: len(text), took: time.Since(start)}
-	if err := json.Unmarshal(text, tm); err != nil {
-		t.Fatal(err)
-	}
-	return tm
+	return &stacked{Template: tm, opts: opts, took: time.Since(start)}
 }
 
-// all returns the resources of a type by logical id.
-func (tm *template) all(typ string) map[string]resource {
-	found := map[string]resource{}
-	for id, r := range tm.Resources {
-		if r.Type == typ {
-			found[id] = r
-		}
-	}
-	return found
-}
+// longRegion is one of the regions with the longest names, for what has a limit.
+const longRegion = "ap-southeast-1"
 
 // one returns the properties of a resource with references resolved.
-func (tm *template) one(t *testing.T, id string) map[string]any {
+func (tm *stacked) one(t *testing.T, id string) map[string]any {
 	t.Helper()
-	r, ok := tm.Resources[id]
-	if !ok {
-		t.Fatalf("the stack has no %s", id)
+	p, err := tm.Properties(id)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return tm.resolve(r.Properties).(map[string]any)
+	return p
 }
 
-// The values that references get in tests; the region is one of the longest.
-var pseudo = map[string]string{
-	"AWS::Partition": "aws", "AWS::Region": "ap-southeast-1", "AWS::AccountId": "123456789012",
-	"AWS::URLSuffix": "amazonaws.com",
+// attribute returns an attribute that the resource has.
+func (tm *stacked) attribute(t *testing.T, id, name string) string {
+	t.Helper()
+	v, err := tm.Attribute(id, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.(string)
 }
 
-// resolve replaces the intrinsic functions that our templates use by what
-// CloudFormation would put there.
-func (tm *template) resolve(v any) any {
-	switch v := v.(type) {
-	case []any:
-		out := make([]any, len(v))
-		for i, e := range v {
-			out[i] = tm.resolve(e)
-		}
-		return out
-	case map[string]any:
-		if len(v) == 1 {
-			for fn, arg := range v {
-				switch fn {
-				case "Ref":
-					return tm.ref(arg.(string))
-				case "Fn::GetAtt":
-					a := arg.([]any)
-					return tm.attribute(a[0].(string), a[1].(string))
-				case "Fn::Join":
-					a := tm.resolve(arg).([]any)
-					var parts []string
-					for _, p := range a[1].([]any) {
-						parts = append(parts, p.(string))
-					}
-					return strings.Join(parts, a[0].(string))
-				case "Fn::Split":
-					a := tm.resolve(arg).([]any)
-					var parts []any
-					for _, p := range strings.Split(a[1].(string), a[0].(string)) {
-						parts = append(parts, p)
-					}
-					return parts
-				case "Fn::Select":
-					a := tm.resolve(arg).([]any)
-					n, err := strconv.Atoi(fmt.Sprint(a[0]))
-					if err != nil {
-						panic(err)
-					}
-					return a[1].([]any)[n]
-				case "Fn::Sub":
-					text := arg.(string)
-					for name, value := range pseudo {
-						text = strings.ReplaceAll(text, "${"+name+"}", value)
-					}
-					return text
-				}
-			}
-		}
-		out := make(map[string]any, len(v))
-		for k, e := range v {
-			out[k] = tm.resolve(e)
-		}
-		return out
+// output returns the value of an output.
+func (tm *stacked) output(t *testing.T, id string) any {
+	t.Helper()
+	v, err := tm.Resolve(tm.Outputs[id].Value)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return v
 }
-
-// physical is the name that a resource has or would get.
-func (tm *template) physical(id string) string {
-	r := tm.Resources[id]
-	for _, p := range []string{"TableName", "QueueName", "FunctionName", "LogGroupName", "AlarmName", "TopicName", "Name"} {
-		if name, ok := r.Properties[p].(string); ok {
-			return name
-		}
-	}
-	name := tm.opts.stack + "-" + id + "-1A2B3C4D5E6F"
-	if r.Type == "AWS::S3::Bucket" {
-		name = strings.ToLower(name)
-	}
-	return name
-}
-
-func (tm *template) ref(id string) string {
-	if v, ok := pseudo[id]; ok {
-		return v
-	}
-	if tm.Resources[id].Type == "AWS::SQS::Queue" {
-		return "https://sqs.ap-southeast-1.amazonaws.com/123456789012/" + tm.physical(id)
-	}
-	return tm.physical(id)
-}
-
-func (tm *template) attribute(id, name string) string {
-	arn := func(service, rest string) string {
-		return "arn:aws:" + service + ":ap-southeast-1:123456789012:" + rest + tm.physical(id)
-	}
-	switch r := tm.Resources[id]; r.Type + "." + name {
-	case "AWS::DynamoDB::Table.Arn":
-		return arn("dynamodb", "table/")
-	case "AWS::DynamoDB::Table.StreamArn":
-		return arn("dynamodb", "table/") + "/stream/2026-11-21T00:00:00.000"
-	case "AWS::SQS::Queue.Arn":
-		return arn("sqs", "")
-	case "AWS::Lambda::Function.Arn":
-		return arn("lambda", "function:")
-	case "AWS::Logs::LogGroup.Arn":
-		return arn("logs", "log-group:") + ":*"
-	case "AWS::S3::Bucket.Arn":
-		return "arn:aws:s3:::" + tm.physical(id)
-	case "AWS::IAM::Role.Arn":
-		return "arn:aws:iam::123456789012:role/" + tm.physical(id)
-	case "AWS::Events::Rule.Arn":
-		return arn("events", "rule/")
-	case "AWS::CloudWatch::Alarm.Arn":
-		return arn("cloudwatch", "alarm:")
-	case "AWS::SQS::Queue.QueueName":
-		return tm.physical(id)
-	case "AWS::Lambda::Url.FunctionUrl":
-		return "https://" + id + urlHost + "/"
-	case "AWS::CloudFront::Distribution.DomainName":
-		return "d111111abcdef8.cloudfront.net"
-	case "Custom::VirgaKey.Key", "Custom::VirgaSecret.Secret":
-		return strings.Repeat("0123456789abcdef", 4)
-	case "Custom::VirgaSecret.Accepted": // three secrets
-		return strings.Repeat("0123456789abcdef", 12) + ",,"
-	}
-	return fmt.Sprintf("<%s of %s>", name, id)
-}
-
-// urlHost is what follows the id of a function URL in its host name.
-const urlHost = ".lambda-url.ap-southeast-1.on.aws"
 
 // at walks into nested properties; a number is an index.
 func at(t *testing.T, v any, path ...any) any {

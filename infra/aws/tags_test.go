@@ -2,6 +2,8 @@ package main
 
 import (
 	"testing"
+
+	"github.com/virga-im/virga/tests/rehearsal/template"
 )
 
 // untaggable are the types of our resources that AWS knows no tags for.
@@ -16,7 +18,7 @@ var untaggable = map[string]bool{
 }
 
 // tagsOf reads the tags of a resource, which are a list or a map.
-func tagsOf(t *testing.T, r resource) map[string]any {
+func tagsOf(t *testing.T, r template.Resource) map[string]any {
 	t.Helper()
 	tags := map[string]any{}
 	switch v := r.Properties["Tags"].(type) {
@@ -63,8 +65,8 @@ func TestEverythingIsTagged(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{"server": "example.org", "stage": "dev"} {
-		if tm.tags[key] != want {
-			t.Errorf("the stack itself has the tags %v", tm.tags)
+		if tm.Tags[key] != want {
+			t.Errorf("the stack itself has the tags %v", tm.Tags)
 		}
 	}
 }
