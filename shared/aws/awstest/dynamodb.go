@@ -29,22 +29,30 @@ import (
 //go:embed dynoxide/package.json dynoxide/package-lock.json
 var npmPackage embed.FS
 
-// DynamoDB starts dynoxide, a DynamoDB-API server, on a free port of loopback
-// for the length of the test, and returns its URL. It holds the tables of
+// DynamoDB starts a server as EmptyDynamoDB does. It holds the tables of
 // store.Tables, empty, under the prefix of Stack, with time to live and, where
-// they are streamed, a stream of keys. A server takes about 20 ms to start.
+// they are streamed, a stream of keys.
+func DynamoDB(t testing.TB) (endpoint string) {
+	t.Helper()
+	endpoint = EmptyDynamoDB(t)
+	if err := createTables(t.Context(), endpoint); err != nil {
+		t.Fatal(err)
+	}
+	return endpoint
+}
+
+// EmptyDynamoDB starts dynoxide, a DynamoDB-API server, on a free port of loopback
+// for the length of the test, and returns its URL. A server takes about 20 ms to
+// start.
 //
 // The server is one static binary for Linux on x86-64 that npm fetches once for
 // the user's cache folder. Without it the test is skipped, or fails under CI.
-func DynamoDB(t testing.TB) (endpoint string) {
+func EmptyDynamoDB(t testing.TB) (endpoint string) {
 	t.Helper()
 	binary := dynoxide(t)
 	for attempt := 1; ; attempt++ {
 		endpoint, err := startDynoxide(t, binary)
 		if err == nil {
-			if err := createTables(t.Context(), endpoint); err != nil {
-				t.Fatal(err)
-			}
 			return endpoint
 		}
 		if attempt == 3 { // another process may have taken the port

@@ -37,6 +37,7 @@ type Queues struct {
 	close   func()
 
 	mu      sync.Mutex
+	settle  time.Duration
 	queues  map[string]*messageQueue
 	deleted map[string]time.Time
 	n       int // of all messages and receives so far
@@ -50,8 +51,6 @@ type QueuesOptions struct {
 	// Account and Region are in the ARNs of queues. Nothing means 000000000000 and
 	// us-east-1.
 	Account, Region string
-	// Settle is how long a new queue cannot be used yet: up to a second on AWS.
-	Settle time.Duration
 }
 
 // SQS starts the queues of shared/queue for the length of the test.
@@ -95,6 +94,14 @@ func NewQueues(o QueuesOptions) *Queues {
 
 // Close ends all receives that wait, without messages.
 func (s *Queues) Close() { s.close() }
+
+// Settle sets how long a queue cannot be used yet that is made from now on: up to
+// a second on AWS. Without it, a new queue is usable at once.
+func (s *Queues) Settle(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle = d
+}
 
 // Options returns the options of NewSender.
 func (s *Queues) Options() aws.Options {

@@ -252,7 +252,7 @@ func (s *Queues) Create(name string, attributes map[string]string) (url string, 
 			"You must wait 60 seconds after deleting a queue before you can create another with the same name."}
 	}
 	q := newMessageQueue(s.ARN(name), attributes, s.number, now)
-	if q.usable = now.Add(s.options.Settle); attributes["RedrivePolicy"] != "" {
+	if q.usable = now.Add(s.settle); attributes["RedrivePolicy"] != "" {
 		if err := json.Unmarshal([]byte(attributes["RedrivePolicy"]), &q.redrive); err != nil {
 			return "", invalid("RedrivePolicy: " + err.Error())
 		}

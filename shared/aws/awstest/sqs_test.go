@@ -125,8 +125,8 @@ type bubble struct {
 	*Queues
 }
 
-func inBubble(t *testing.T, o QueuesOptions, test func(b bubble)) {
-	synctest.Test(t, func(t *testing.T) { test(bubble{t, NewQueues(o)}) })
+func inBubble(t *testing.T, test func(b bubble)) {
+	synctest.Test(t, func(t *testing.T) { test(bubble{t, NewQueues(QueuesOptions{})}) })
 }
 
 func (b bubble) do(operation string, in, out any) (code string) {
@@ -181,7 +181,7 @@ func (b bubble) receive(queue string, n, wait int) (bodies []string, last Receiv
 }
 
 func TestAReceiveWaitsForTheFirstMessage(t *testing.T) {
-	inBubble(t, QueuesOptions{}, func(b bubble) {
+	inBubble(t, func(b bubble) {
 		b.create("q", nil)
 		start := time.Now()
 		if got, _ := b.receive("q", 10, 20); got != nil || time.Since(start) != 20*time.Second {
@@ -208,7 +208,7 @@ func TestAReceiveWaitsForTheFirstMessage(t *testing.T) {
 // The trap for which there are two queues for one who waits: a request that was
 // given up leaves a receive behind, which takes the next message.
 func TestAReceiveGoesOnWithoutItsClient(t *testing.T) {
-	inBubble(t, QueuesOptions{}, func(b bubble) {
+	inBubble(t, func(b bubble) {
 		b.create("q", nil)
 		ctx, leave := context.WithCancel(b.Context())
 		body := []byte(`{"QueueUrl":"q","WaitTimeSeconds":20,"VisibilityTimeout":120}`)
@@ -238,7 +238,7 @@ func TestAReceiveGoesOnWithoutItsClient(t *testing.T) {
 
 func TestMessagesThatFailTooOftenAreSetAside(t *testing.T) {
 	for _, suffix := range []string{"", ".fifo"} {
-		inBubble(t, QueuesOptions{}, func(b bubble) {
+		inBubble(t, func(b bubble) {
 			attributes := map[string]string{}
 			if suffix != "" {
 				attributes["FifoQueue"] = "true"
@@ -270,7 +270,7 @@ func TestMessagesThatFailTooOftenAreSetAside(t *testing.T) {
 }
 
 func TestMessagesAreKeptForTheirRetention(t *testing.T) {
-	inBubble(t, QueuesOptions{}, func(b bubble) {
+	inBubble(t, func(b bubble) {
 		b.create("q", map[string]string{"MessageRetentionPeriod": "60"})
 		b.send("q", "old")
 		time.Sleep(30 * time.Second)
@@ -283,7 +283,7 @@ func TestMessagesAreKeptForTheirRetention(t *testing.T) {
 }
 
 func TestGroupsOfAFIFOQueueKeepTheirOrder(t *testing.T) {
-	inBubble(t, QueuesOptions{}, func(b bubble) {
+	inBubble(t, func(b bubble) {
 		b.create("q.fifo", map[string]string{"FifoQueue": "true", "DeduplicationScope": "messageGroup", "VisibilityTimeout": "60"})
 		for _, body := range []string{"a1", "a2", "b1", "a1"} {
 			b.send("q.fifo", body)
@@ -309,7 +309,8 @@ func TestGroupsOfAFIFOQueueKeepTheirOrder(t *testing.T) {
 }
 
 func TestANewQueueSettles(t *testing.T) {
-	inBubble(t, QueuesOptions{Settle: time.Second}, func(b bubble) {
+	inBubble(t, func(b bubble) {
+		b.Settle(time.Second)
 		b.create("q", map[string]string{"VisibilityTimeout": "60"})
 		b.create("q", map[string]string{"VisibilityTimeout": "60"})
 		in := map[string]any{"QueueUrl": "q", "MessageBody": "m"}
@@ -324,7 +325,7 @@ func TestANewQueueSettles(t *testing.T) {
 }
 
 func TestWhatSQSRefuses(t *testing.T) {
-	inBubble(t, QueuesOptions{}, func(b bubble) {
+	inBubble(t, func(b bubble) {
 		b.create("q", map[string]string{"VisibilityTimeout": "60"})
 		for _, tt := range []struct {
 			operation, in, code string
@@ -353,7 +354,7 @@ func TestWhatSQSRefuses(t *testing.T) {
 }
 
 func TestWhatAFunctionDoesNotNameIsDeleted(t *testing.T) {
-	inBubble(t, QueuesOptions{}, func(b bubble) {
+	inBubble(t, func(b bubble) {
 		b.create("q", nil)
 		for _, body := range []string{"good", "bad"} {
 			b.send("q", body)
