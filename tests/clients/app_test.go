@@ -15,6 +15,14 @@ import (
 // the answers: names of rooms, local echoes, threads, pagination. One process
 // tells them all at once.
 func TestAppsOnJSSDK(t *testing.T) {
+	installJS(t)
+	t.Parallel()
+	tellApps(t, startServer(t).URL)
+}
+
+// tellApps tells the stories of jssdk/stories.
+func tellApps(t *testing.T, url string) {
+	t.Helper()
 	node := installJS(t)[0]
 	files, err := filepath.Glob("jssdk/stories/*.mjs")
 	if err != nil || len(files) == 0 {
@@ -29,11 +37,9 @@ func TestAppsOnJSSDK(t *testing.T) {
 		}
 		names = append(names, name)
 	}
-	t.Parallel()
-	s := startServer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, append([]string{"jssdk/stories.mjs", s.URL}, names...)...)
+	cmd := exec.CommandContext(ctx, node, append([]string{"jssdk/stories.mjs", url}, names...)...)
 	var stderr []byte
 	cmd.Stderr = writer(func(b []byte) { stderr = append(stderr, b...) })
 	out, ended := cmd.Output()
