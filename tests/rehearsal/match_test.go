@@ -50,6 +50,9 @@ func FuzzTheWayInAgreesWithTheLocalMux(f *testing.F) {
 			before := s.byURL()
 			got := s.reached(door, answering, method, uri)
 			expected := want
+			if method == http.MethodOptions { // the door does not look at the path
+				expected = "status 204"
+			}
 			if name, ok := strings.CutPrefix(want, "route "); ok {
 				expected = "function " + functions[name]
 				switch {
