@@ -56,6 +56,7 @@ var rare = []act{
 	{name: "forks that no change tells of", do: func(t *testing.T, s *Stack) { fork(t, s, s.Services.Unseen()) }},
 	{name: "messages that no change tells of", do: lostChanges},
 	{name: "somebody who waits", do: waits},
+	{name: "a room that is pulled", do: pulledRoom},
 	{name: "a stack that goes", do: goingStack},
 	{name: "changes that always fail", do: failingChanges, expected: []string{"put aside", "Rate exceeded"}},
 }
@@ -412,6 +413,35 @@ func waits(t *testing.T, s *Stack) {
 	}
 	again()
 	fire(t, s, "sweep_fan_out")
+}
+
+// pulledRoom makes the room one whose members look for themselves, and two of them
+// look, while other devices of theirs wait.
+func pulledRoom(t *testing.T, s *Stack) {
+	alice, bob, room, _ := talk(t, s)
+	alice.do(t, 200, "GET", "/_matrix/client/v3/sync", "")
+	if err := s.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db := aws.NewDB(s.options(s.Services.Unseen()))
+	if _, err := db.Write(t.Context(), store.Delete(store.Server, timeline.FanKey(room))); err != nil {
+		t.Fatal(err)
+	}
+	srv := server(t, s, s.Services.Unseen(), clock.System{})
+	srv.Rooms.PullAbove = 1
+	if err := srv.Rooms.Dispatch(everything(t), []store.Change{{Table: store.Rooms, Key: timeline.HeadKey(room)}}); err != nil {
+		t.Fatal(err)
+	}
+	next := bob.do(t, 200, "GET", "/_matrix/client/v3/sync", "").Next
+	for _, p := range []*person{alice, bob} {
+		p.do(t, 200, "PUT", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/send/m.room.message/3", `{"msgtype":"m.text","body":"hello"}`)
+	}
+	if err := s.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	arm(t, s, 1, "alice", "bob")
+	bob.do(t, 200, "GET", "/_matrix/client/v3/sync?since="+url.QueryEscape(next), "")
+	alice.do(t, 200, "GET", "/_matrix/client/v3/initialSync", "")
 }
 
 // goingStack deletes what CloudFormation cannot: objects, and queues where somebody
