@@ -97,6 +97,8 @@ func rules() []rule {
 			"the local process; it makes the registration token and imports the signing key of its flags"},
 		rule{"infra/aws/move", []string{"shared/archive", "shared/aws", "shared/aws/account", "shared/config", "shared/queue", "shared/store"},
 			"the command that moves a server out of a stack or into one is none of the CDK app: it uses the stores"},
+		rule{"infra/aws/smoke/...", nil,
+			"what looks at a server from outside shares no mistake with it"},
 		rule{"infra/aws/...", []string{"functions/api", "shared/aws/account", "shared/aws/places", "shared/route", "shared/grant", "shared/store", "shared/queue", "shared/config", "github.com/aws/aws-cdk-go/...", "github.com/aws/constructs-go/...", "github.com/aws/jsii-runtime-go/..."},
 			"the CDK app reads declarations and runs none; before a deploy it asks the account"},
 		rule{"tests/...", []string{"..."}, "tests may use everything"},

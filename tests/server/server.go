@@ -246,9 +246,20 @@ func Need(t testing.TB, program string) string {
 // Get fetches a path and returns status and body.
 func (s *Server) Get(path string) (int, string) {
 	s.t.Helper()
+	return s.do(http.MethodGet, path, nil)
+}
+
+// Post posts to a path and returns status and body.
+func (s *Server) Post(path, body string) (int, string) {
+	s.t.Helper()
+	return s.do(http.MethodPost, path, strings.NewReader(body))
+}
+
+func (s *Server) do(method, path string, body io.Reader) (int, string) {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
