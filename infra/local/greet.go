@@ -40,7 +40,7 @@ func greet(w io.Writer, cfg *config.Config, ls listeners) {
 	case cfg.Registration == config.RegistrationToken:
 		fmt.Fprint(w, "To make a user, start with -registration-token as well, and register with a Matrix client and that token.\n")
 	case cfg.Registration == config.RegistrationClosed:
-		fmt.Fprint(w, "To make a user, start with -registration open, or with -registration-shared-secret and register_new_matrix_user.\n")
+		fmt.Fprint(w, "To make a user, stop and run it with: admin create-user NAME. Or start with -registration open, or with -registration-shared-secret and register_new_matrix_user.\n")
 	}
 	fmt.Fprint(w, "Stop with ^C; the next start continues.\n")
 }

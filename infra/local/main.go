@@ -4,6 +4,7 @@
 //	go run ./infra/local -help
 //	go run ./infra/local export -data ./data FILE
 //	go run ./infra/local import -data ./new FILE
+//	go run ./infra/local admin -data ./data create-user -admin alice
 package main
 
 import (
@@ -33,9 +34,15 @@ func main() {
 		ended(move(ctx, os.Args[1:]))
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "admin" {
+		ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer cancel()
+		ended(administer(ctx, os.Args[2:]))
+		return
+	}
 	cfg, err := config.Load(config.Input{Args: os.Args[1:], Env: os.LookupEnv, ReadFile: readYAML, Usage: os.Stdout})
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Print("\nCommands:\n", moveUsage)
+		fmt.Print("\nCommands:\n", moveUsage, "\n  admin [flags] COMMAND  make an administrator, reset a password and such; admin -help tells\n")
 		return
 	}
 	if err == nil {

@@ -159,7 +159,7 @@ type account struct {
 	// Erased says that who was not there when the user wrote is not shown it.
 	Erased bool `db:"er,omitempty"`
 	// Locked and Suspended are as an administrator set them last, and Standing
-	// counts how often that was.
+	// counts how often that was, or Admin was changed.
 	Locked    bool  `db:"lk,omitempty"`
 	Suspended bool  `db:"su,omitempty"`
 	Standing  int64 `db:"sg,omitempty"`

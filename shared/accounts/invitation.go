@@ -2,8 +2,11 @@ package accounts
 
 import (
 	"context"
+	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/virga-im/virga/events/id"
@@ -43,6 +46,33 @@ func (s *Service) EnsureRegistrationToken(ctx context.Context, token string, use
 		return fmt.Errorf("write registration token: %w", err)
 	}
 	return nil
+}
+
+// NewRegistrationToken makes a registration token that nobody can guess; see
+// EnsureRegistrationToken.
+func (s *Service) NewRegistrationToken(ctx context.Context, uses int64, until time.Time) (string, error) {
+	var b [15]byte
+	if err := s.random(b[:]); err != nil {
+		return "", err
+	}
+	// People read it to each other: small letters and digits, in groups of four.
+	text := strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+	var groups []string
+	for group := range slices.Chunk([]byte(text), 4) {
+		groups = append(groups, string(group))
+	}
+	token := strings.Join(groups, "-")
+	return token, s.EnsureRegistrationToken(ctx, token, uses, until)
+}
+
+// RevokeRegistrationToken ends a registration token; accounts that were made with it
+// stay. It is M_NOT_FOUND if there is none with this text.
+func (s *Service) RevokeRegistrationToken(ctx context.Context, token string) error {
+	err := s.write(ctx, store.Delete(store.Tokens, invitationKey(hashKey(token))).If(store.Exists()))
+	if store.Failed(err) != nil {
+		return mxerr.NotFound("There is no such registration token.")
+	}
+	return err
 }
 
 // RegistrationTokenValid reports whether an account could be registered with the

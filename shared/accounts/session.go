@@ -40,10 +40,10 @@ type sessionRow struct {
 	Version  int64  `db:"v"` // changes with every write
 	UserID   string `db:"u"`
 	DeviceID string `db:"d"`
-	Admin    bool   `db:"a,omitempty"` // as the account was at login
 
-	// Locked, Suspended and Standing are those of the account: copied at login, and
-	// by whoever changes them, unless the copy is of a later Standing.
+	// Admin, Locked, Suspended and Standing are those of the account: copied at login,
+	// and by whoever changes them, unless the copy is of a later Standing.
+	Admin     bool  `db:"a,omitempty"`
 	Locked    bool  `db:"lk,omitempty"`
 	Suspended bool  `db:"su,omitempty"`
 	Standing  int64 `db:"sg,omitempty"`

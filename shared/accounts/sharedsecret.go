@@ -87,18 +87,10 @@ func (s *Service) RegisterBySharedSecret(ctx context.Context, req SharedSecretRe
 	if err := req.Device.check(); err != nil {
 		return Credentials{}, err
 	}
-	n, err := s.newAccount(ctx, user, req.Registration, account{Admin: req.Admin, UserType: req.UserType})
+	n, err := s.newNamedAccount(ctx, user, req.Registration, account{Admin: req.Admin, UserType: req.UserType}, req.DisplayName)
 	if err != nil {
 		return Credentials{}, err
 	}
-	name := id.Localpart(user)
-	if req.DisplayName != nil {
-		name = *req.DisplayName
-	}
-	if n.writes[profileWrite], err = newProfile(user, name); err != nil {
-		return Credentials{}, err
-	}
-	n.writes = append(n.writes, renames(user, names(user, nil), append(names(user, nil), words(name)...))...)
 	nonce := len(n.writes)
 	err = s.transact(ctx, append(n.writes, store.Delete(store.Tokens, nonceKey(req.Nonce)).If(store.Exists()))...)
 	if f := store.Failed(err); f != nil {
@@ -113,6 +105,24 @@ func (s *Service) RegisterBySharedSecret(ctx context.Context, req SharedSecretRe
 		return Credentials{}, fmt.Errorf("register %s by shared secret: %w", user, err)
 	}
 	return n.credentials(s), nil
+}
+
+// newNamedAccount prepares an account with a display name, which is the localpart if
+// nothing else is said.
+func (s *Service) newNamedAccount(ctx context.Context, user string, req Registration, a account, displayName *string) (newAccount, error) {
+	n, err := s.newAccount(ctx, user, req, a)
+	if err != nil {
+		return n, err
+	}
+	name := id.Localpart(user)
+	if displayName != nil {
+		name = *displayName
+	}
+	if n.writes[profileWrite], err = newProfile(user, name); err != nil {
+		return n, err
+	}
+	n.writes = append(n.writes, renames(user, names(user, nil), append(names(user, nil), words(name)...))...)
+	return n, nil
 }
 
 func unrecognisedNonce() *mxerr.Error {

@@ -102,7 +102,7 @@ func (s *Service) setStanding(ctx context.Context, by Session, user string, chan
 func (s *Service) tellSessions(ctx context.Context, user string, a account) error {
 	return s.eachDevice(ctx, user, func(_ string, row deviceRow) error {
 		err := s.write(ctx, store.Update(store.Tokens, sessionKey(row.Session)).Add("v", 1).
-			Set("lk", a.Locked).Set("su", a.Suspended).Set("sg", a.Standing).
+			Set("a", a.Admin).Set("lk", a.Locked).Set("su", a.Suspended).Set("sg", a.Standing).
 			If(store.Exists(), store.AnyOf(store.Absent("sg"), store.Less("sg", a.Standing))))
 		if store.Failed(err) != nil {
 			return nil // it has a later one, or has ended

@@ -1,7 +1,8 @@
-// Package account asks an AWS account what must be known before a deploy.
+// Package account asks an AWS account what must be known before a deploy, and what a
+// stack is made of afterwards.
 //
-// It asks five services one question each. Their SDK clients would be five more
-// modules for a program that runs once, so the SDK finds the credentials and
+// It asks some services one question each. Their SDK clients would be as many more
+// modules for programs that run once, so the SDK finds the credentials and
 // signs, and the questions are written here.
 package account
 
@@ -188,8 +189,12 @@ func refusal(service string, resp *http.Response, body []byte) error {
 	}
 	code, _, _ = strings.Cut(code, ":") // and a URL last
 	switch code {
-	case "ParameterNotFound", "ResourceNotFoundException", "NoSuchHostedZone":
+	case "ParameterNotFound", "ResourceNotFoundException", "NoSuchHostedZone", "QueueDoesNotExist":
 		return ErrMissing
+	case "ValidationError": // CloudFormation has no code of its own for it
+		if strings.HasSuffix(said.Message, "does not exist") {
+			return ErrMissing
+		}
 	case "":
 		code, said.Message = resp.Status, string(bytes.TrimSpace(body[:min(len(body), 200)]))
 	}

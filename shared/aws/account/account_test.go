@@ -79,6 +79,19 @@ func TestQuestionsAreAskedAndAnswersRead(t *testing.T) {
 			func(a *account.Account) (string, error) { return a.Zone(t.Context(), "Z1") }, "example.org",
 			"/us-east-1/route53/", "", "", "/2013-04-01/hostedzone/Z1",
 		},
+		"stack": {
+			`<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult><Stacks><member><StackName>a</StackName><StackStatus>UPDATE_COMPLETE</StackStatus>
+			<Outputs><member><OutputKey>URL</OutputKey><OutputValue>https://x</OutputValue></member></Outputs><Tags><member><Key>server</Key><Value>example.org</Value></member></Tags></member></Stacks></DescribeStacksResult></DescribeStacksResponse>`,
+			func(a *account.Account) (string, error) {
+				s, err := a.Stack(t.Context(), "a b")
+				return s.Status + " " + s.Outputs["URL"] + " " + s.Tags["server"], err
+			}, "UPDATE_COMPLETE https://x example.org", "/eu-central-1/cloudformation/", "", "Action=DescribeStacks&StackName=a+b&Version=2010-05-15", "/",
+		},
+		"queue": {
+			`{"QueueUrl":"https://sqs.eu-central-1.amazonaws.com/123456789012/a_work"}`,
+			func(a *account.Account) (string, error) { return a.QueueURL(t.Context(), "a_work") }, "https://sqs.eu-central-1.amazonaws.com/123456789012/a_work",
+			"/eu-central-1/sqs/", "AmazonSQS.GetQueueUrl", `{"QueueName":"a_work"}`, "/",
+		},
 	} {
 		a, asked := at(t, 200, nil, tt.answer)
 		got, err := tt.ask(a)
@@ -102,6 +115,9 @@ func TestRefusalsAreTold(t *testing.T) {
 		{400, nil, `{"__type":"ParameterNotFound","message":null}`, ""},
 		{400, nil, `{"__type":"com.amazonaws.acm#ResourceNotFoundException","message":"no"}`, ""},
 		{404, nil, `<ErrorResponse><Error><Type>Sender</Type><Code>NoSuchHostedZone</Code><Message>no</Message></Error></ErrorResponse>`, ""},
+		{400, nil, `<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>Stack with id a does not exist</Message></Error></ErrorResponse>`, ""},
+		{400, nil, `{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"no"}`, ""},
+		{400, nil, `<ErrorResponse><Error><Code>ValidationError</Code><Message>no</Message></Error></ErrorResponse>`, "ssm: ValidationError: no"},
 		{403, nil, `<ErrorResponse><Error><Code>ExpiredToken</Code><Message>The token has expired</Message></Error></ErrorResponse>`, "ssm: ExpiredToken: The token has expired"},
 		{403, http.Header{"X-Amzn-Errortype": {"AccessDeniedException:http://x/"}}, `{"message":"not you"}`, "ssm: AccessDeniedException: not you"},
 		{502, nil, `<html>bad gateway`, "ssm: 502 Bad Gateway: <html>bad gateway"},
