@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/blob"
 	"github.com/virga-im/virga/shared/clock"
 	"github.com/virga-im/virga/shared/grant"
@@ -20,7 +21,7 @@ import (
 	"github.com/virga-im/virga/shared/store"
 )
 
-// Into is what a file is imported into. All but Media are required.
+// Into is what a file is imported into. All but Media and LogOut are required.
 type Into struct {
 	ServerName string
 	DB         store.DB
@@ -31,6 +32,9 @@ type Into struct {
 	// Media is the folder with the bytes of blobs.
 	Media string
 	Now   time.Time
+	// LogOut leaves all sessions and devices behind: everybody logs in anew. It is for a
+	// file that is old, whose sessions may have been ended since.
+	LogOut bool
 }
 
 // width is how many rows are written at a time, each of which is in memory.
@@ -67,7 +71,7 @@ func Import(ctx context.Context, r io.Reader, into Into) (Summary, error) {
 	rows := newPool()
 	heads := false
 	err = in.each(func(t *store.Table, it store.Item) error {
-		if leftBehind(t, it.Key) || !it.Expires.IsZero() && !it.Expires.After(into.Now) {
+		if leftBehind(t, it.Key) || into.LogOut && accounts.IsLogin(t, it.Key) || !it.Expires.IsZero() && !it.Expires.After(into.Now) {
 			return rows.failed()
 		}
 		again.note(t, it)

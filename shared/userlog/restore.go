@@ -23,6 +23,16 @@ func Restored(it store.Item, generation int64) store.Item {
 	return it
 }
 
+// RestoredOver is Restored where the user's LOG row of a later time, or of nobody, is
+// still there: its generation is over as well.
+func RestoredOver(it, now store.Item, generation int64) store.Item {
+	return Restored(it, max(generation, now.Int(epochAttr)+1))
+}
+
+// OutlivesRestore reports whether a row of the users table stays as it is when the
+// server is put back to an earlier time: the count of wakes, which processes remember.
+func OutlivesRestore(k store.Key) bool { return k.Part == wakesPart }
+
 // Begun returns the write that gives a user a LOG row in the generation, unless there
 // is one: users have none before the first thing to tell.
 func Begun(user string, generation int64) store.Write {

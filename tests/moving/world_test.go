@@ -66,6 +66,15 @@ func serve(t testing.TB, cfg *config.Config) *moved {
 	return m
 }
 
+func (m *moved) tb() testing.TB { return m.t }
+
+func (m *moved) settled() {
+	m.t.Helper()
+	if err := m.p.Store.Settled(m.t.Context()); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
 // Base implements scripts.Target.
 func (m *moved) Base() string { return m.front.URL }
 

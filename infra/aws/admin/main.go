@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, said io.Writer) 
 	case is.Tags["server"] == "":
 		return fmt.Errorf("the stack %s has no tag \"server\": is it a homeserver?", *stack)
 	}
-	db := aws.NewDB(aws.Options{Stack: *stack, Config: aws.LoadConfig()})
+	db := aws.NewDB(aws.Options{Stack: *stack, Config: account.LoadConfig()})
 	log := &userlog.Service{DB: db, Clock: clock.System{}, Waker: aws.HoldInLambda(clock.System{})}
 	return admin.Run(ctx, admin.Console{
 		Accounts:   accounts.New(accounts.Options{DB: db, Log: log, ServerName: is.Tags["server"]}),

@@ -15,18 +15,22 @@ import (
 	"github.com/virga-im/virga/shared/store"
 )
 
-// The commands, over servers that imitate AWS: what is exported from one stack fills
-// another.
-func TestCommands(t *testing.T) {
+func environment(t *testing.T) {
 	for name, value := range map[string]string{
 		"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
 	} {
 		t.Setenv(name, value)
 	}
+}
+
+// The commands, over servers that imitate AWS: what is exported from one stack fills
+// another.
+func TestCommands(t *testing.T) {
+	environment(t)
 	queues := awstest.SQS(t)
 	stack := func() aws.Options {
 		db := awstest.DynamoDB(t)
-		t.Setenv("AWS_ENDPOINT_URL", awstest.S3(t))
+		t.Setenv("AWS_ENDPOINT_URL_S3", awstest.S3(t))
 		t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", db)
 		t.Setenv("AWS_ENDPOINT_URL_SQS", queues.Endpoint)
 		return aws.Options{Stack: awstest.Stack, Bucket: awstest.Bucket, Config: account.LoadConfig()}
@@ -52,6 +56,7 @@ func TestCommands(t *testing.T) {
 
 	to := stack()
 	work := queues.URLs[queue.Work.Name]
+	t.Setenv("AWS_ENDPOINT_URL", queues.Endpoint) // it knows no question
 	if err := run(t.Context(), with("import", file)); err == nil || !strings.Contains(err.Error(), "-queue") {
 		t.Errorf("without a queue: %v", err)
 	}

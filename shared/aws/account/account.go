@@ -162,7 +162,7 @@ func (a *Account) ask(ctx context.Context, q question, decode func([]byte, any) 
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode/100 != 2 {
 		return refusal(q.service, resp, body)
 	}
 	if err := decode(body, answer); err != nil {
@@ -195,6 +195,8 @@ func refusal(service string, resp *http.Response, body []byte) error {
 		if strings.HasSuffix(said.Message, "does not exist") {
 			return ErrMissing
 		}
+	case "TooManyRequestsException", "ThrottlingException", "ResourceConflictException":
+		return fmt.Errorf("%s: %s: %s: %w", service, code, said.Message, errBusy)
 	case "":
 		code, said.Message = resp.Status, string(bytes.TrimSpace(body[:min(len(body), 200)]))
 	}

@@ -35,7 +35,7 @@ var npmPackage embed.FS
 func DynamoDB(t testing.TB) (endpoint string) {
 	t.Helper()
 	endpoint = EmptyDynamoDB(t)
-	if err := createTables(t.Context(), endpoint); err != nil {
+	if err := createTables(t.Context(), endpoint, Stack); err != nil {
 		t.Fatal(err)
 	}
 	return endpoint
@@ -169,12 +169,37 @@ func startDynoxide(t testing.TB, binary string) (endpoint string, err error) {
 	return "", fmt.Errorf("dynoxide does not listen on %s", addr)
 }
 
-func createTables(ctx context.Context, endpoint string) error {
+// CopyTables copies all tables of a stack to those of another name, as a restore of
+// each to this moment would: nobody may write meanwhile. The server has no such
+// operation of its own.
+func CopyTables(t testing.TB, endpoint, from, to string) {
+	t.Helper()
+	if err := createTables(t.Context(), endpoint, to); err != nil {
+		t.Fatal(err)
+	}
+	at := Options(endpoint)
+	at.Stack = from
+	scan := aws.NewScan(at)
+	at.Stack = to
+	db := aws.NewDB(at)
+	for _, table := range store.Tables {
+		for it, err := range scan.Items(t.Context(), table) {
+			if err == nil {
+				_, err = db.Write(t.Context(), store.Put(table, it.Key, it.Attrs).Until(it.Expires))
+			}
+			if err != nil {
+				t.Fatalf("copy the table %s: %v", table.Name, err)
+			}
+		}
+	}
+}
+
+func createTables(ctx context.Context, endpoint, stack string) error {
 	cfg, _ := Config(endpoint)()
 	cfg.HTTPClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	client := dynamodb.NewFromConfig(cfg)
 	for _, table := range store.Tables {
-		name := aws.TableName(Stack, table)
+		name := aws.TableName(stack, table)
 		in := &dynamodb.CreateTableInput{
 			TableName:   &name,
 			BillingMode: types.BillingModePayPerRequest,
