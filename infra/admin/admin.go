@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,112 +53,126 @@ type Console struct {
 	Out, Err io.Writer
 }
 
-// Run runs a command.
-func Run(ctx context.Context, c Console, args []string) error {
+// command is what was said on the command line.
+type command struct {
+	name, user  string
+	admin, keep bool
+	displayName *string
+	uses        int64
+	good        time.Duration
+}
+
+// flagsOf are the flags of the commands that have any.
+var flagsOf = map[string][]string{
+	"create-user": {"admin", "display-name"}, "reset-password": {"keep-sessions"}, "registration-token": {"uses", "for"},
+}
+
+// Check returns an error if the arguments of Run are not those of a command. Help that
+// is asked for goes to said, and is flag.ErrHelp.
+func Check(args []string, said io.Writer) error {
+	_, err := parse(args, said)
+	return err
+}
+
+func parse(args []string, said io.Writer) (c command, err error) {
 	if len(args) == 0 {
-		return errors.New("say what to do: " + strings.Join(Commands, ", "))
+		return c, errors.New("say what to do: " + strings.Join(Commands, ", "))
 	}
-	ctx = grant.With(ctx, "admin", accounts.Operates, nil)
-	name := args[0]
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(c.Err)
-	flags.Usage = func() { fmt.Fprint(c.Err, Usage) }
-	var (
-		isAdmin = flags.Bool("admin", false, "")
-		called  = flags.String("display-name", "", "")
-		keep    = flags.Bool("keep-sessions", false, "")
-		uses    = flags.Int64("uses", 0, "")
-		good    = flags.Duration("for", 0, "")
-	)
-	allowed := map[string][]string{
-		"create-user": {"admin", "display-name"}, "reset-password": {"keep-sessions"}, "registration-token": {"uses", "for"},
+	c.name = args[0]
+	if !slices.Contains(Commands, c.name) {
+		return c, fmt.Errorf("there is no command %q; there are %s", c.name, strings.Join(Commands, ", "))
 	}
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	flags.SetOutput(said)
+	flags.Usage = func() { fmt.Fprint(said, Usage) }
+	flags.BoolVar(&c.admin, "admin", false, "")
+	flags.BoolVar(&c.keep, "keep-sessions", false, "")
+	flags.Int64Var(&c.uses, "uses", 0, "")
+	flags.DurationVar(&c.good, "for", 0, "")
+	flags.Func("display-name", "", func(v string) error { c.displayName = &v; return nil })
 	if err := flags.Parse(args[1:]); err != nil {
-		return err
+		return c, err
 	}
-	var stray error
 	flags.Visit(func(f *flag.Flag) {
-		for _, a := range allowed[name] {
-			if a == f.Name {
-				return
-			}
+		if !slices.Contains(flagsOf[c.name], f.Name) {
+			err = errors.Join(err, fmt.Errorf("%s has no flag -%s", c.name, f.Name))
 		}
-		stray = fmt.Errorf("%s has no flag -%s", name, f.Name)
 	})
-	if stray != nil {
-		return stray
-	}
 	names := 1
-	if strings.HasSuffix(name, "-token") {
+	if strings.HasSuffix(c.name, "-token") {
 		names = 0
 	}
-	if flags.NArg() != names {
-		return fmt.Errorf("%s needs %d names after its flags, and not %d", name, names, flags.NArg())
+	switch {
+	case err != nil:
+	case flags.NArg() != names:
+		err = fmt.Errorf("%s needs %d names after its flags, and not %d", c.name, names, flags.NArg())
+	case c.uses < 0 || c.good < 0:
+		err = errors.New("-uses and -for are not negative")
 	}
-	user := c.user(flags.Arg(0))
-	done := func(err error, format string, args ...any) error {
-		if err == nil {
-			fmt.Fprintf(c.Out, format+"\n", args...)
-		}
+	c.user = flags.Arg(0)
+	return c, err
+}
+
+// Run runs a command.
+func Run(ctx context.Context, c Console, args []string) error {
+	said, err := parse(args, c.Err)
+	if err != nil {
 		return err
 	}
-	switch name {
+	ctx = grant.With(ctx, "admin", accounts.Operates, nil)
+	answer, err := c.run(ctx, said)
+	if err == nil {
+		fmt.Fprintln(c.Out, answer)
+	}
+	return err
+}
+
+func (c Console) run(ctx context.Context, do command) (answer string, err error) {
+	user := do.user
+	if !strings.HasPrefix(user, "@") {
+		user = id.User(strings.ToLower(user), c.ServerName)
+	}
+	switch do.name {
 	case "create-user":
 		password, err := c.password(user)
 		if err != nil {
-			return err
+			return "", err
 		}
-		var display *string
-		if *called != "" {
-			display = called
+		user, err = c.Accounts.CreateAccount(ctx, id.Localpart(user), password, do.displayName, do.admin)
+		if do.admin {
+			return user + " is an administrator, and can log in", err
 		}
-		user, err = c.Accounts.CreateAccount(ctx, id.Localpart(user), password, display, *isAdmin)
-		if *isAdmin {
-			return done(err, "%s is an administrator, and can log in", user)
-		}
-		return done(err, "%s can log in", user)
+		return user + " can log in", err
 	case "reset-password":
 		password, err := c.password(user)
 		if err != nil {
-			return err
+			return "", err
 		}
-		err = c.Accounts.ResetPassword(ctx, user, password, !*keep)
-		if *keep {
-			return done(err, "%s has the new password, and stays logged in", user)
+		err = c.Accounts.ResetPassword(ctx, user, password, !do.keep)
+		if do.keep {
+			return user + " has the new password, and stays logged in", err
 		}
-		return done(err, "%s has the new password, and is logged out everywhere", user)
+		return user + " has the new password, and is logged out everywhere", err
 	case "promote":
-		return done(c.Accounts.SetAdmin(ctx, user, true), "%s is an administrator, in all sessions", user)
+		return user + " is an administrator, in all sessions", c.Accounts.SetAdmin(ctx, user, true)
 	case "demote":
-		return done(c.Accounts.SetAdmin(ctx, user, false), "%s is no administrator any more, in no session", user)
+		return user + " is no administrator any more, in no session", c.Accounts.SetAdmin(ctx, user, false)
 	case "log-out":
-		return done(c.Accounts.LogOut(ctx, user), "%s is logged out everywhere", user)
+		return user + " is logged out everywhere", c.Accounts.LogOut(ctx, user)
 	case "registration-token":
-		if *uses < 0 || *good < 0 {
-			return errors.New("-uses and -for are not negative")
-		}
 		var until time.Time
-		if *good > 0 {
-			until = time.Now().Add(*good)
+		if do.good > 0 {
+			until = time.Now().Add(do.good)
 		}
-		token, err := c.Accounts.NewRegistrationToken(ctx, *uses, until)
-		return done(err, "%s", token)
+		return c.Accounts.NewRegistrationToken(ctx, do.uses, until)
 	case "revoke-token":
 		token, err := c.secret("registration token")
 		if err != nil {
-			return err
+			return "", err
 		}
-		return done(c.Accounts.RevokeRegistrationToken(ctx, token), "nobody can register with it any more")
+		return "nobody can register with it any more", c.Accounts.RevokeRegistrationToken(ctx, token)
 	}
-	return fmt.Errorf("there is no command %q; there are %s", name, strings.Join(Commands, ", "))
-}
-
-// user is the id of a user who may be named by it, or by the localpart.
-func (c Console) user(name string) string {
-	if strings.HasPrefix(name, "@") {
-		return name
-	}
-	return id.User(strings.ToLower(name), c.ServerName)
+	panic("admin: " + do.name) // parse lets no other through
 }
 
 // password asks for a password, twice where it cannot be seen.
@@ -199,13 +214,18 @@ type oneByte struct{ io.Reader }
 
 func (r oneByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:1]) }
 
+// terminal reports whether a person types.
 func terminal(r io.Reader) bool {
-	f, ok := r.(*os.File)
-	if !ok {
+	if r != io.Reader(os.Stdin) {
 		return false
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+	info, err := os.Stdin.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	// There are other such devices than terminals.
+	err = stty("-g")
+	return err == nil || errors.Is(err, exec.ErrNotFound)
 }
 
 func stty(how string) error {

@@ -173,6 +173,7 @@ func (s *stack) addOutputs(door *door) {
 	}
 	output("URL", "where clients reach the server", door.url)
 	output("TryIt", "should answer a list of versions", jsii.String("curl "+*door.url+"/_matrix/client/versions"))
+	output("FirstAdministrator", "makes the first account, and asks for its password", jsii.String("go run ./infra/aws/admin -stack "+s.opts.stack+" create-user -admin NAME"))
 	if s.opts.domain != "" && s.opts.zone == "" {
 		output("PointHere", "make a record CNAME or ALIAS of "+s.opts.domain+" to this host", door.distribution.AttrDomainName())
 	}

@@ -29,11 +29,12 @@ func administer(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = process.WithAccounts(cfg, func(service *accounts.Service, serverName string) error {
+	if err := admin.Check(args[n:], os.Stderr); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return process.WithAccounts(cfg, func(service *accounts.Service, serverName string) error {
 		return admin.Run(ctx, admin.Console{Accounts: service, ServerName: serverName, In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, args[n:])
 	})
-	if errors.Is(err, flag.ErrHelp) {
-		return nil
-	}
-	return err
 }

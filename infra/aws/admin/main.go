@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, said io.Writer) 
 	if *stack == "" {
 		return errors.New("-stack says which server it is")
 	}
+	if err := admin.Check(flags.Args(), said); err != nil {
+		return err
+	}
 	at, err := account.Open(ctx)
 	if err != nil {
 		return err
