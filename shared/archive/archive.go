@@ -76,6 +76,9 @@
 // nothing if it fails (see infra/local/process). A file that can be read twice is
 // checked to its end before the first row is written.
 //
+// A server that is put back to an earlier time in its own tables is another matter, see
+// Restore.
+//
 // Not chosen: DynamoDB's own export to S3, which is of one moment, but only in one
 // world, has a file for each table and shard, and cannot be put into anything but
 // DynamoDB; and a format of accounts and rooms instead of rows, which would be

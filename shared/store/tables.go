@@ -27,7 +27,8 @@ func (c ChangeStream) String() string { return c.Table.Name + " changes" }
 // published in shared/directory, receipts and presence in shared/timeline/receipts.go and
 // presence.go, pushers in shared/push, the words of events in
 // shared/timeline/search_rows.go. A row that must not live twice, or changes when a
-// server is put back from a copy, is besides in shared/archive/rows.go. Partition keys begin with a prefix of their kind
+// server is put back from a copy, is besides in shared/archive/rows.go, and one that says
+// who may do what in shared/archive/restore.go. Partition keys begin with a prefix of their kind
 // (R#, U#, TXN#, EV#, …), so that no two kinds collide.
 var (
 	// Rooms holds the order, bodies, state and chunks of rooms, and aliases.

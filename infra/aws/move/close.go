@@ -46,8 +46,12 @@ func each(ctx context.Context, at *account.Account, stack string, do func(accoun
 	return functions, errors.Join(errs...)
 }
 
-// closed closes the stack.
+// closed closes the stack. What comes out of streams and queues is kept from functions
+// first: one that is not let run fails, and messages that fail are put aside.
 func closed(ctx context.Context, at *account.Account, stack string) error {
+	if err := triggers(ctx, at, stack, "Disabled"); err != nil {
+		return err
+	}
 	functions, err := each(ctx, at, stack, func(f account.Function) error { return at.Stop(ctx, f.Name) })
 	if err != nil {
 		return err
@@ -68,16 +72,57 @@ func closed(ctx context.Context, at *account.Account, stack string) error {
 	return nil
 }
 
+// lookEvery is how often it is asked whether a trigger has changed.
+var lookEvery = 5 * time.Second
+
+// triggers brings all triggers of a stack into a state, and waits until they are in it.
+func triggers(ctx context.Context, at *account.Account, stack, state string) error {
+	for round := 0; ; round++ {
+		all, err := at.Triggers(ctx, stack+"_")
+		if err != nil {
+			return fmt.Errorf("list what starts the functions of %s: %w", stack, err)
+		}
+		left := 0
+		for _, t := range all {
+			if t.State == state {
+				continue
+			}
+			if left++; round == 0 {
+				if err := at.Enable(ctx, t.ID, state == "Enabled"); err != nil {
+					return fmt.Errorf("change what starts %s: %w", t.Function, err)
+				}
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // isClosed returns an error unless no function of the stack can run.
 func isClosed(ctx context.Context, at *account.Account, stack string) error {
-	_, err := each(ctx, at, stack, func(f account.Function) error {
+	all, err := at.Triggers(ctx, stack+"_")
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		if t.State != "Disabled" {
+			err = fmt.Errorf("what starts %s is %s", t.Function, t.State)
+		}
+	}
+	_, running := each(ctx, at, stack, func(f account.Function) error {
 		stopped, err := at.Stopped(ctx, f.Name)
 		if err == nil && !stopped {
 			err = errors.New("it can run")
 		}
 		return err
 	})
-	if err != nil {
+	if err = errors.Join(err, running); err != nil {
 		return fmt.Errorf("the stack must be closed first: go run ./infra/aws/move close -stack %s\n%w", stack, err)
 	}
 	return nil
@@ -106,6 +151,9 @@ func open(ctx context.Context, at *account.Account, stack string) error {
 		return at.Start(ctx, f.Name)
 	})
 	if err != nil {
+		return err
+	}
+	if err := triggers(ctx, at, stack, "Enabled"); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%d functions of %s are open\n", len(functions), stack)

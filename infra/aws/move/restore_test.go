@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/virga-im/virga/shared/accounts"
 	"github.com/virga-im/virga/shared/aws"
@@ -25,6 +26,7 @@ import (
 type control struct {
 	mu        sync.Mutex
 	functions map[string]*function
+	triggers  map[string]string // id → state
 	queue     string
 	busy      int // how many requests are refused before
 }
@@ -45,6 +47,10 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Amzn-Errortype", "TooManyRequestsException")
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, `{"message":"Rate exceeded"}`)
+		return
+	}
+	if len(parts) > 1 && parts[1] == "event-source-mappings" {
+		c.trigger(w, r, parts[len(parts)-1], body)
 		return
 	}
 	switch f := c.functions[parts[max(0, len(parts)-2)]]; {
@@ -94,6 +100,42 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// trigger answers about event source mappings. A change takes until the next look.
+func (c *control) trigger(w http.ResponseWriter, r *http.Request, id string, body []byte) {
+	if r.Method == http.MethodPut {
+		c.triggers[id] = "Enabling"
+		if strings.Contains(string(body), "false") {
+			c.triggers[id] = "Disabling"
+		}
+		_, _ = w.Write(body)
+		return
+	}
+	var answer struct{ EventSourceMappings []map[string]string }
+	for id, state := range c.triggers {
+		answer.EventSourceMappings = append(answer.EventSourceMappings, map[string]string{
+			"UUID": id, "State": state, "FunctionArn": "arn:aws:lambda:us-east-1:1:function:" + id,
+		})
+		switch state {
+		case "Enabling":
+			c.triggers[id] = "Enabled"
+		case "Disabling":
+			c.triggers[id] = "Disabled"
+		}
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func (c *control) are(t *testing.T, want string) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, state := range c.triggers {
+		if w := want; strings.HasPrefix(id, awstest.Stack+"_") && state != w || !strings.HasPrefix(id, awstest.Stack+"_") && state != "Enabled" {
+			t.Errorf("the trigger %s is %s, want %s", id, state, want)
+		}
+	}
+}
+
 func (c *control) stopped() (names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,6 +156,8 @@ func TestAStackIsPutBack(t *testing.T) {
 		c.functions[awstest.Stack+"_"+name] = &function{about: "answers " + name + strings.Repeat(" and more", 30)}
 	}
 	c.functions[awstest.Stack+"-other_sync"] = &function{}
+	c.triggers = map[string]string{awstest.Stack + "_dispatch": "Enabled", awstest.Stack + "_work": "Enabled", awstest.Stack + "-other_work": "Enabled"}
+	lookEvery = time.Millisecond
 	srv := httptest.NewServer(c)
 	defer srv.Close()
 	tables := awstest.DynamoDB(t)
@@ -164,9 +208,11 @@ func TestAStackIsPutBack(t *testing.T) {
 	if got := c.stopped(); len(got) != 5 {
 		t.Errorf("closed are %q", got)
 	}
+	c.are(t, "Disabled")
 	do("", back...)
 	is("then")
 	do("", "open", "-stack", awstest.Stack)
+	c.are(t, "Enabled")
 	if got := c.stopped(); len(got) != 0 {
 		t.Errorf("closed are %q", got)
 	}

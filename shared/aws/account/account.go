@@ -195,7 +195,7 @@ func refusal(service string, resp *http.Response, body []byte) error {
 		if strings.HasSuffix(said.Message, "does not exist") {
 			return ErrMissing
 		}
-	case "TooManyRequestsException", "ThrottlingException", "ResourceConflictException":
+	case "TooManyRequestsException", "ThrottlingException", "ResourceConflictException", "ResourceInUseException":
 		return fmt.Errorf("%s: %s: %s: %w", service, code, said.Message, errBusy)
 	case "":
 		code, said.Message = resp.Status, string(bytes.TrimSpace(body[:min(len(body), 200)]))

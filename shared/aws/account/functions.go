@@ -98,3 +98,44 @@ func (a *Account) lambda(ctx context.Context, method, path string, body, answer 
 
 // errBusy is in the chain of refusals that say nothing but not now.
 var errBusy = errors.New("it is busy")
+
+// Trigger is an event source mapping: what has Lambda run a function with what comes out
+// of a stream or a queue.
+type Trigger struct {
+	ID string
+	// Function is the ARN of the function.
+	Function string
+	// State is Enabled or Disabled, or what is between them.
+	State string
+}
+
+// Triggers returns those of the functions whose names begin with the prefix.
+func (a *Account) Triggers(ctx context.Context, prefix string) ([]Trigger, error) {
+	var all []Trigger
+	for marker := ""; ; {
+		var answer struct {
+			EventSourceMappings []struct{ UUID, FunctionArn, State string }
+			NextMarker          string
+		}
+		q := url.Values{"MaxItems": {"100"}}
+		if marker != "" {
+			q.Set("Marker", marker)
+		}
+		if err := a.lambda(ctx, http.MethodGet, "/2015-03-31/event-source-mappings/?"+q.Encode(), nil, &answer); err != nil {
+			return nil, err
+		}
+		for _, m := range answer.EventSourceMappings {
+			if strings.Contains(m.FunctionArn, ":function:"+prefix) {
+				all = append(all, Trigger{m.UUID, m.FunctionArn, m.State})
+			}
+		}
+		if marker = answer.NextMarker; marker == "" {
+			return all, nil
+		}
+	}
+}
+
+// Enable turns a trigger on or off, which takes effect within a minute or so.
+func (a *Account) Enable(ctx context.Context, id string, on bool) error {
+	return a.lambda(ctx, http.MethodPut, "/2015-03-31/event-source-mappings/"+id, map[string]bool{"Enabled": on}, nil)
+}
