@@ -64,6 +64,7 @@ func TestSeededFaultsAreFound(t *testing.T) {
 	errorsKept := newCache()
 	for name, f := range map[string]fault{
 		"none":                    {},
+		"a hold elsewhere":        {request: elsewhereHeld(s.URL)}, // is none
 		"decodes %2F":             {request: replace("%2F", "/"), found: []string{"account data", "state keys", "room aliases"}},
 		"decodes all":             {request: path(func(p string) string { return (&url.URL{Path: must(url.PathUnescape(p))}).EscapedPath() }), found: []string{"state keys"}},
 		"cuts at %3F":             {request: path(func(p string) string { p, _, _ = strings.Cut(p, "%3F"); return p }), found: []string{"state keys", "room aliases"}},
@@ -107,6 +108,9 @@ func TestSeededFaultsAreFound(t *testing.T) {
 		runs.Go(func() {
 			defer func() { <-slots }()
 			out, err := smoke(t, nil, f.serve(t, s.URL))
+			if name == "a hold elsewhere" && !strings.Contains(out, "over 2 hops") {
+				t.Errorf("nobody was sent elsewhere:\n%s", out)
+			}
 			if (err != nil) != (len(f.found) > 0) {
 				t.Errorf("%s: %v\n%s", name, err, out)
 			}
@@ -202,7 +206,9 @@ func on(method string, status int) func(http.ResponseWriter, *http.Request) bool
 	}
 }
 
-func isSync(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/sync") }
+func isSync(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/sync")
+}
 
 // without answers a /sync as if nothing was new, after some time.
 func without(w http.ResponseWriter, r *http.Request, after time.Duration) bool {
@@ -248,6 +254,48 @@ func sentOn(forever bool) func(http.ResponseWriter, *http.Request) bool {
 		time.Sleep(1500 * time.Millisecond) // as if it waited
 		r.URL.Path, r.URL.RawPath = back, ""
 		r.Header.Del("Authorization")
+		return false
+	}
+}
+
+// elsewhereHeld lets who waits wait elsewhere, as on AWS: a first redirect leads to
+// where nobody looks at tokens, and a second one to the answer.
+func elsewhereHeld(to string) func(http.ResponseWriter, *http.Request) bool {
+	const wait, done = "/hold/wait", "/hold/done"
+	redirect := func(w http.ResponseWriter, r *http.Request, path string) bool {
+		w.Header().Set("Location", path+"?"+r.URL.RawQuery)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return true
+	}
+	at := func(r *http.Request) *http.Request {
+		q := r.URL.Query()
+		q.Set("timeout", "0")
+		look := must(http.NewRequestWithContext(r.Context(), http.MethodGet, to+"/_matrix/client/v3/sync?"+q.Encode(), nil))
+		look.Header.Set("Authorization", r.Header.Get("Authorization"))
+		return look
+	}
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case isSync(r) && r.URL.Query().Get("timeout") != "0":
+			return redirect(w, r, wait)
+		case r.URL.Path == wait:
+			timeout := must(time.ParseDuration(r.URL.Query().Get("timeout") + "ms"))
+			for end := time.Now().Add(timeout); time.Now().Before(end) && r.Context().Err() == nil; time.Sleep(50 * time.Millisecond) {
+				resp, err := http.DefaultClient.Do(at(r))
+				if err != nil {
+					break
+				}
+				body, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if !bytes.Contains(body, []byte(`"next_batch":"`+r.URL.Query().Get("since")+`"`)) && resp.StatusCode == http.StatusOK {
+					break // and of a session that has ended nobody tells
+				}
+			}
+			return redirect(w, r, done)
+		case r.URL.Path == done:
+			look := at(r)
+			r.URL, r.Host = look.URL, look.Host
+		}
 		return false
 	}
 }
