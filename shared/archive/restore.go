@@ -95,8 +95,10 @@ type gone struct {
 
 // outlives reports whether a row stays as it is now, and whose it is if it is a user's.
 //
-// Whoever adds a kind of row that says who somebody is, or what was handed out, lists
-// it here as well as in leftBehind.
+// Whoever adds a kind of row that says who somebody is, who may do what, what was handed
+// out once, or what other servers were told, lists it here as well as in leftBehind. In
+// the tables of tokens and e2ee there is nothing else: one-time keys that were handed out
+// since stay so, and a device that stays logged in keeps the keys that it knows to be there.
 func outlives(t *store.Table, k store.Key) (user string, ok bool) {
 	switch t {
 	case store.Tokens, store.E2EE:
