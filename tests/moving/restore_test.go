@@ -1,6 +1,7 @@
 package moving
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -332,6 +333,33 @@ func TestARestoreCanLogEverybodyOut(t *testing.T) {
 	again := alice.login("of alice", 200)
 	again.settle()
 	again.knows(room)
+}
+
+// An old file can be imported without the sessions that were good then.
+func TestAnImportCanLeaveSessionsBehind(t *testing.T) {
+	m := start(t, false)
+	alice := m.register("alice")
+	room := alice.create()
+	var file bytes.Buffer
+	if _, err := m.p.Export(t.Context(), &file, ""); err != nil {
+		t.Fatal(err)
+	}
+	o := startOnAWS(t)
+	_, err := archive.Import(t.Context(), &file, archive.Into{
+		ServerName: "localhost", DB: o.DB, Source: aws.NewScan(o.at), Queues: new(sent), Blobs: aws.NewBlobs(o.at), Now: time.Now(), LogOut: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := &client{m: o, user: alice.user, token: alice.token}
+	was.is(401)
+	now := was.login("of alice", 200)
+	if len(now.history(room)) == 0 {
+		t.Error("the room is empty")
+	}
+	if list := now.call("GET", "/devices", nil, 200)["devices"].([]any); len(list) != 1 {
+		t.Errorf("alice has %d devices", len(list))
+	}
 }
 
 // What is lost of accounts comes back, and so do the rooms, but no session.
