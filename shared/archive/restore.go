@@ -153,9 +153,48 @@ func Restore(ctx context.Context, b Back) (Done, error) {
 	return r.done, r.into.write(ctx, store.Delete(store.Server, mark))
 }
 
-// check reads the copies before anything is changed: each room is to be whole, and the
-// server the right one.
+// check reads the copies before anything is changed. They have to be all there, of this
+// server and of one moment, as far as can be seen: each room is whole, and nobody was
+// told more of it than there is.
 func (r *restore) check(ctx context.Context) error {
+	filled := map[*store.Table]bool{}
+	for _, t := range store.Tables {
+		for _, err := range r.Then.Items(ctx, t) {
+			if err != nil {
+				return fmt.Errorf("read the copy of the table %s: %w", t.Name, err)
+			}
+			filled[t] = true
+			break
+		}
+	}
+	if filled[store.Rooms] != filled[store.Events] || filled[store.Rooms] && !filled[store.Server] {
+		return errors.New("the copies are not of one moment: some of the tables rooms, events and server are empty, and some are not")
+	}
+	heads := map[string]timeline.Pos{}
+	for it, err := range r.Then.Items(ctx, store.Rooms) {
+		if err != nil {
+			return fmt.Errorf("read the copy of the table rooms: %w", err)
+		}
+		if !isHead(store.Rooms, it) {
+			continue
+		}
+		heads[roomOf(it)] = timeline.Pos(it.Int("pos"))
+		err := r.pool.do(func() error {
+			err := whole(ctx, r.Copies, it)
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, anotherSecond)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		r.done.Rooms++
+	}
+	r.pool.wait()
+	if err := r.pool.failed(); err != nil {
+		return err
+	}
 	accounts := 0
 	for it, err := range r.Then.Items(ctx, store.Users) {
 		if err != nil {
@@ -167,32 +206,23 @@ func (r *restore) check(ctx context.Context) error {
 		if isAccount(it) {
 			accounts++
 		}
+		if room, ok := userlog.RoomOfCursor(it.Key); ok {
+			c, err := userlog.DecodeCursor(it)
+			if err != nil {
+				return err
+			}
+			if head, here := heads[room]; here && c.To > head {
+				return fmt.Errorf("%s was told more of the room %s than there is: %s", userlog.UserOfPart(it.Key.Part), room, anotherSecond)
+			}
+		}
 	}
 	if accounts == 0 {
 		return errors.New("the copies have no accounts: were they restored to a second before the first one?")
 	}
-	for it, err := range r.Then.Items(ctx, store.Rooms) {
-		if err != nil {
-			return fmt.Errorf("read the copy of the table rooms: %w", err)
-		}
-		if !isHead(store.Rooms, it) {
-			continue
-		}
-		err := r.pool.do(func() error {
-			err := whole(ctx, r.Copies, it)
-			if err != nil {
-				err = fmt.Errorf("%w: restore the copies to a second before or after", err)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		r.done.Rooms++
-	}
-	r.pool.wait()
-	return r.pool.failed()
+	return nil
 }
+
+const anotherSecond = "restore the copies to a second before or after, all to the same"
 
 func isAccount(it store.Item) bool { return accounts.IsAccount(it.Key) }
 

@@ -1,6 +1,10 @@
 package userlog
 
-import "github.com/virga-im/virga/shared/store"
+import (
+	"strings"
+
+	"github.com/virga-im/virga/shared/store"
+)
 
 // A server whose rows are put back from a copy begins a new generation. What it told
 // its clients after the copy was made is gone, and it will give the same numbers to
@@ -32,6 +36,12 @@ func RestoredOver(it, now store.Item, generation int64) store.Item {
 // OutlivesRestore reports whether a row of the users table stays as it is when the
 // server is put back to an earlier time: the count of wakes, which processes remember.
 func OutlivesRestore(k store.Key) bool { return k.Part == wakesPart }
+
+// RoomOfCursor is the room of a Cursor's key, in the users table.
+func RoomOfCursor(k store.Key) (room string, ok bool) {
+	room, ok = strings.CutPrefix(k.Sort, cursorPre)
+	return room, ok && k == CursorKey(UserOfPart(k.Part), room)
+}
 
 // Begun returns the write that gives a user a LOG row in the generation, unless there
 // is one: users have none before the first thing to tell.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -397,6 +398,20 @@ func TestARestoreBringsBackWhatIsLost(t *testing.T) {
 	again.knows(room)
 }
 
+// mixed reads one table elsewhere.
+type mixed struct {
+	table *store.Table
+	one   archive.Source
+	archive.Source
+}
+
+func (m mixed) Items(ctx context.Context, t *store.Table) iter.Seq2[store.Item, error] {
+	if t == m.table {
+		return m.one.Items(ctx, t)
+	}
+	return m.Source.Items(ctx, t)
+}
+
 // Copies that are of no one moment, or of another server, or of nobody, are refused
 // before anything is changed.
 func TestCopiesThatCannotBePutBackAreRefused(t *testing.T) {
@@ -411,7 +426,25 @@ func TestCopiesThatCannotBePutBackAreRefused(t *testing.T) {
 	}
 	foreign := o.back(o.copy())
 	foreign.ServerName = "example.org"
-	for want, b := range map[string]archive.Back{"no accounts": o.back(empty), "second before or after": o.back(torn), "of this server": foreign} {
+	alice.settle()
+	// Copies of which one table is of another second than the others.
+	lags := o.copy()
+	alice.send(room, "later")
+	alice.settle()
+	hurries := o.copy()
+	of := func(t *store.Table, one, others aws.Options) archive.Back {
+		b := o.back(others)
+		b.Then = mixed{t, aws.NewScan(one), b.Then}
+		return b
+	}
+	emptied := of(store.Rooms, empty, lags)
+	early := of(store.Users, hurries, lags)
+	missing := o.back(lags)
+	missing.Then = mixed{store.Media, aws.NewScan(aws.Options{Stack: "nosuch", Config: o.at.Config}), missing.Then}
+	for want, b := range map[string]archive.Back{
+		"some are not": emptied, "was told more": early, "copy of the table media": missing,
+		"no accounts": o.back(empty), "second before or after": o.back(torn), "of this server": foreign,
+	} {
 		if _, err := archive.Restore(t.Context(), b); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
