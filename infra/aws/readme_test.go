@@ -32,7 +32,7 @@ func TestTheTextsSayWhatThereIs(t *testing.T) {
 				t.Errorf("%s says -c %s, and there is no such word", file, m[1])
 			}
 		}
-		for _, m := range regexp.MustCompile("npx cdk (\\w+)").FindAllSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`npx cdk (\w+)`).FindAllSubmatch(text, -1) {
 			if !slices.Contains([]string{"bootstrap", "deploy", "diff", "destroy"}, string(m[1])) {
 				t.Errorf("%s says npx cdk %s", file, m[1])
 			}
