@@ -35,7 +35,7 @@ var npmPackage embed.FS
 func DynamoDB(t testing.TB) (endpoint string) {
 	t.Helper()
 	endpoint = EmptyDynamoDB(t)
-	if err := createTables(t.Context(), endpoint, Stack); err != nil {
+	if err := createTables(t.Context(), endpoint); err != nil {
 		t.Fatal(err)
 	}
 	return endpoint
@@ -174,7 +174,7 @@ func startDynoxide(t testing.TB, binary string) (endpoint string, err error) {
 // operation of its own.
 func CopyTables(t testing.TB, endpoint, from, to string) {
 	t.Helper()
-	if err := createTables(t.Context(), endpoint, to); err != nil {
+	if err := createTablesOf(t.Context(), endpoint, to); err != nil {
 		t.Fatal(err)
 	}
 	at := Options(endpoint)
@@ -194,7 +194,11 @@ func CopyTables(t testing.TB, endpoint, from, to string) {
 	}
 }
 
-func createTables(ctx context.Context, endpoint, stack string) error {
+func createTables(ctx context.Context, endpoint string) error {
+	return createTablesOf(ctx, endpoint, Stack)
+}
+
+func createTablesOf(ctx context.Context, endpoint, stack string) error {
 	cfg, _ := Config(endpoint)()
 	cfg.HTTPClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	client := dynamodb.NewFromConfig(cfg)
