@@ -9,7 +9,7 @@
 // token, or VIRGA_REGISTRATION_SHARED_SECRET. Or the file of -accounts has two that
 // there are, one a line: user name, space, password.
 //
-// It leaves two rooms without members, one of them with some megabytes of text.
+// It leaves two rooms without members, one of them with some megabytes of state.
 //
 // It works on a local server as well, and says what it cannot look at there. It needs
 // nothing but Go's standard library, so it compiles at once.

@@ -21,6 +21,9 @@ import (
 type Options struct {
 	// URL is where clients reach the server, without a slash at its end.
 	URL string
+	// PublicURL is the address that the server tells, where that cannot be reached: for
+	// tests. Otherwise it is looked for.
+	PublicURL string
 	// Direct are addresses behind the front door, which must refuse.
 	Direct []string
 	// Token is a registration token, SharedSecret that of /_synapse/admin/v1/register,

@@ -37,10 +37,10 @@ func (s *suite) versions(ctx context.Context) bool {
 	if s.where == gateway {
 		s.tell(bad, "front door", "requests do not come through CloudFront", "give the output URL, and not the address of the HTTP API")
 	}
-	if s.where == onAWS {
+	if s.where == onAWS && strings.HasPrefix(s.URL, "https:") {
 		s.speaks(again)
 	} else {
-		s.tell(skipped, "HTTP/2", "it is CloudFront's", "")
+		s.tell(skipped, "HTTP/2", "it is CloudFront's, with TLS", "")
 	}
 	return ok
 }
@@ -58,7 +58,10 @@ func (s *suite) wellKnown(ctx context.Context) {
 	const do = "deploy with -c domain=…, or -c publicBaseurl=…, as the address that clients use"
 	o, err := s.call(ctx, request{method: "GET", target: "/.well-known/matrix/client"})
 	base := str(o, "m.homeserver", "base_url")
-	if err == nil {
+	switch {
+	case err == nil && s.PublicURL != "" && base != s.PublicURL:
+		err = fmt.Errorf("clients are sent to %s, and not to %s", base, s.PublicURL)
+	case err == nil && s.PublicURL == "":
 		_, err = s.call(ctx, request{method: "GET", base: strings.TrimSuffix(base, "/"), target: "/_matrix/client/versions"})
 	}
 	s.judge("well-known", "clients are sent to "+base, do, err)
