@@ -223,8 +223,13 @@ type Response struct {
 	Body   string
 }
 
+// requestID stands for what CloudFront calls a request, to its origin and to the
+// client.
+const requestID = "nBbWLJ5FHRN1obfoimcnqqNAIyAPqEsYSRzUiPOPyQNr1DWWPDdQAA=="
+
 // ServeHTTP answers a request.
 func (d *Distribution) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Amz-Cf-Id", requestID)
 	uri, _, _ := strings.Cut(r.RequestURI, "?")
 	n := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n")
 	for name, values := range r.Header {
@@ -297,7 +302,7 @@ func (d *Distribution) forward(w http.ResponseWriter, r *http.Request, o *Origin
 	out.Header.Del("Host")
 	out.Header.Set("Accept-Encoding", "br,gzip")
 	out.Header.Set("Via", "1.1 7f418f0a5b8f4a4f8a5c1e2d3b4a5968.cloudfront.net (CloudFront)")
-	out.Header.Set("X-Amz-Cf-Id", "nBbWLJ5FHRN1obfoimcnqqNAIyAPqEsYSRzUiPOPyQNr1DWWPDdQAA==")
+	out.Header.Set("X-Amz-Cf-Id", requestID)
 	out.Header.Add("X-Forwarded-For", req.IP)
 	for _, h := range o.OriginCustomHeaders {
 		out.Header.Set(h.HeaderName, h.HeaderValue)
