@@ -42,7 +42,7 @@ func everything() grant.Set {
 	for _, t := range store.Tables {
 		names = append(names, t.Name)
 	}
-	return grant.Of(grant.ReadTable(names...), grant.WriteTable(names...))
+	return grant.Of(grant.ReadTable(names...), grant.WriteTable(names...), grant.Wakes())
 }
 
 func open(t testing.TB, opt local.Options) *server {

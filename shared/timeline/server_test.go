@@ -64,7 +64,7 @@ func openWith(t testing.TB, opt local.Options, clock clock.Clock) *server {
 		tables = append(tables, table.Name)
 	}
 	db := l.DB()
-	s := &server{t: t, db: db, tasks: &tasks{clock: clock}, ctx: grant.With(t.Context(), "test", grant.Of(grant.ReadTable(tables...), grant.WriteTable(tables...)), nil)}
+	s := &server{t: t, db: db, tasks: &tasks{clock: clock}, ctx: grant.With(t.Context(), "test", grant.Of(grant.ReadTable(tables...), grant.WriteTable(tables...), grant.Wakes()), nil)}
 	s.log = &userlog.Service{DB: db, Clock: clock, Waker: l.Wake()}
 	s.accounts = accounts.New(accounts.Options{DB: db, Clock: clock, Log: s.log, ServerName: "test", Registration: "open", PasswordCost: "min", NoLimits: true})
 	s.timeline = timeline.New(timeline.Options{DB: db, Clock: clock, Log: s.log, Accounts: s.accounts, ServerName: "test", Presence: true, Queues: s.tasks})
