@@ -17,15 +17,36 @@ import (
 // that the store is too busy for. It takes about a second.
 const maxTries = 16
 
-// until calls try until it reports that it is done, and wakes the user's devices
-// then. Between two tries it pauses, longer each time and with jitter, so that
+// An outcome is how a try to write to a log ended.
+type outcome uint8
+
+const (
+	again   outcome = iota // somebody else was faster
+	already                // there was nothing to write any more
+	written
+)
+
+// wrote is again or written.
+func wrote(done bool) outcome {
+	if done {
+		return written
+	}
+	return again
+}
+
+// until calls try until it is done, and wakes the user's devices if it wrote. Whoever
+// wrote what was there already wakes them too, and a device that is woken for nothing
+// costs as much as one that is told something: if they died before that, it waits
+// until its time is up. Between two tries it pauses, longer each time and with jitter, so that
 // two writers do not meet again.
-func (s *Service) until(ctx context.Context, user string, try func() (done bool, err error)) error {
+func (s *Service) until(ctx context.Context, user string, try func() (outcome, error)) error {
 	var busy error
 	for n := range maxTries {
-		done, err := try()
+		did, err := try()
 		switch {
-		case done && err == nil:
+		case did == already && err == nil:
+			return nil
+		case did == written && err == nil:
 			return s.Waker.Wake(ctx, WakeKey(user))
 		case isBusy(err):
 			busy = err
@@ -64,13 +85,14 @@ func isBusy(err error) bool {
 // devices. It is not idempotent: after an unknown outcome the entry may be there
 // twice, which only tells a device the same thing again.
 func (s *Service) Append(ctx context.Context, user string, e Entry) (n int64, err error) {
-	err = s.until(ctx, user, func() (bool, error) {
+	err = s.until(ctx, user, func() (outcome, error) {
 		h, err := s.end(ctx, user)
 		if err != nil {
-			return false, err
+			return again, err
 		}
 		n = h.N + 1
-		return s.put(ctx, user, h, e)
+		done, err := s.put(ctx, user, h, e)
+		return wrote(done), err
 	})
 	return n, err
 }
@@ -117,13 +139,13 @@ func (s *Service) put(ctx context.Context, user string, h Head, e Entry) (bool, 
 // transition is told in any case, so that a request that is repeated after its
 // first try died can pass zero.
 func (s *Service) Moved(ctx context.Context, user, room string, to Pos, counter Counter) error {
-	return s.until(ctx, user, func() (bool, error) {
+	return s.until(ctx, user, func() (outcome, error) {
 		c, err := s.Cursor(ctx, user, room)
 		if err != nil {
-			return false, err
+			return again, err
 		}
-		done, _, err := s.move(ctx, user, c, 0, max(to, c.ownPos()), counter)
-		return done, err
+		did, _, err := s.move(ctx, user, c, 0, max(to, c.ownPos()), counter)
+		return did, err
 	})
 }
 
@@ -161,20 +183,20 @@ func (s *Service) MovedAll(ctx context.Context, room string, since Pos, to map[s
 	err = each(slices.Collect(maps.Keys(to)), func(user string) error {
 		to, c, read := to[user], cursors[user], true
 		c.Room = room // also where there is none yet
-		return s.until(ctx, user, func() (done bool, err error) {
+		return s.until(ctx, user, func() (did outcome, err error) {
 			if !read {
 				if c, err = s.Cursor(ctx, user, room); err != nil {
-					return false, err
+					return again, err
 				}
 			}
 			read = false
-			done, push, err := s.move(ctx, user, c, since, max(to, c.ownPos()), counter)
+			did, push, err := s.move(ctx, user, c, since, max(to, c.ownPos()), counter)
 			if push {
 				mu.Lock()
 				pushed = append(pushed, user)
 				mu.Unlock()
 			}
-			return done, err
+			return did, err
 		})
 	})
 	return pushed, err
@@ -218,71 +240,71 @@ const fanWidth = 16
 // been read before: a user who is in the room now, was there to see it or has
 // come later, which the transitions tell.
 func (s *Service) CatchUp(ctx context.Context, user, room string, head Pos, counter Counter) error {
-	return s.until(ctx, user, func() (bool, error) {
+	return s.until(ctx, user, func() (outcome, error) {
 		c, err := s.Cursor(ctx, user, room)
 		if err != nil {
-			return false, err
+			return again, err
 		}
 		to := c.ownPos()
 		if c.Membership == "join" {
 			to = max(to, head)
 		}
-		done, _, err := s.move(ctx, user, c, 0, to, counter)
-		return done, err
+		did, _, err := s.move(ctx, user, c, 0, to, counter)
+		return did, err
 	})
 }
 
 // move brings the cursor to or beyond to, with its entry in the log. It reports
-// done false where somebody else was faster, and push if there may be something for
+// how that ended, and push if there may be something for
 // pushers to send in the entry, or in one before it that is after since.
 //
 // The cursor is written before the entry: a cursor whose entry is missing is
 // repaired by the next append, while an entry without a cursor would be told
 // twice. The number in the cursor names a slot of the log that holds either
 // this entry or one of another room; in the latter case a new slot is taken.
-func (s *Service) move(ctx context.Context, user string, c Cursor, since, to Pos, counter Counter) (done, push bool, err error) {
+func (s *Service) move(ctx context.Context, user string, c Cursor, since, to Pos, counter Counter) (did outcome, push bool, err error) {
 	h, err := s.end(ctx, user)
 	if err != nil {
-		return false, false, err
+		return again, false, err
 	}
 	pushes := func(notes []Note) bool { return h.Pushers != 0 && len(notes) > 0 }
 	if c.N != 0 {
 		push = h.Pushers != 0 && c.From > since
 		slot, free, err := s.slot(ctx, user, c, h)
 		if err != nil {
-			return false, false, err
+			return again, false, err
 		}
 		if slot == nil {
 			before := c
 			before.To = c.From
 			_, notes, err := count(ctx, counter, user, h, before, c.To)
 			if err != nil {
-				return false, false, err
+				return again, false, err
 			}
 			// The slot is still free and next: fill it. Otherwise take another.
 			if !free {
 				if ok, err := s.claim(ctx, user, c, c.From, c.To, h.N+1, c.Unread); err != nil || !ok {
-					return false, false, err
+					return again, false, err
 				}
 			}
 			done, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.From, To: c.To, Notes: notes})
-			return done && c.To >= to, push || pushes(notes), err
+			return wrote(done && c.To >= to), push || pushes(notes), err
 		}
 		push = push || pushes(slot.Notes)
 	}
 	if c.To >= to {
-		return true, push, nil
+		return already, push, nil
 	}
 	unread, notes, err := count(ctx, counter, user, h, c, to)
 	if err != nil {
-		return false, false, err
+		return again, false, err
 	}
 	ok, err := s.claim(ctx, user, c, c.To, to, h.N+1, unread)
 	if err != nil || !ok {
-		return false, false, err
+		return again, false, err
 	}
-	done, err = s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to, Notes: notes})
-	return done, push || pushes(notes), err
+	done, err := s.put(ctx, user, h, Entry{Kind: KindRoom, Room: c.Room, From: c.To, To: to, Notes: notes})
+	return wrote(done), push || pushes(notes), err
 }
 
 // count asks the counter, if there is one.

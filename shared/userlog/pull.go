@@ -67,21 +67,21 @@ func (s *Service) Pull(ctx context.Context, room string, users []string) error {
 	}
 	return each(users, func(user string) error {
 		row := rows[user]
-		return s.until(ctx, user, func() (bool, error) {
+		return s.until(ctx, user, func() (outcome, error) {
 			p, err := pulledOf(row)
 			if err != nil {
-				return false, err
+				return again, err
 			}
 			list := slices.Compact(slices.Sorted(slices.Values(append(p.Pulled, room))))
 			_, err = s.DB.Write(ctx, p.write(user, list))
 			if f := store.Failed(err); f != nil {
 				row = f.Failed[0]
-				return false, nil
+				return again, nil
 			}
 			if err != nil {
-				return false, fmt.Errorf("pull %s for %s: %w", room, user, err)
+				return again, fmt.Errorf("pull %s for %s: %w", room, user, err)
 			}
-			return true, nil
+			return written, nil
 		})
 	})
 }

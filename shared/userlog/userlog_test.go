@@ -93,6 +93,27 @@ func entryKey(n int64) store.Key {
 
 // A log that has expired as a whole goes on with numbers that it never had, so
 // that no token is beyond its end: an entry below the token would be hidden.
+type wakes struct{ n int }
+
+func (w *wakes) Wake(context.Context, ...string) error { w.n++; return nil }
+
+// A sender's log is written by the request and looked at by the fan-out. A device
+// that waits comes back once.
+func TestWhatIsInTheLogAlreadyWakesNobody(t *testing.T) {
+	l := open(t, local.NewMemory(), new(ahead), nil)
+	w := new(wakes)
+	l.Waker = w
+	for i, to := range []userlog.Pos{1, 1, 2, 1} {
+		l.moved(to)
+		if _, err := l.MovedAll(l.ctx, room, 0, map[string]userlog.Pos{user: to}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{1, 1, 2, 2}[i]; w.n != want {
+			t.Errorf("move %d: woken %d times, not %d", i, w.n, want)
+		}
+	}
+}
+
 func TestNumbersGoOnAfterALogHasExpired(t *testing.T) {
 	for _, length := range []int{1, 10, 63, 64, 65, 66, 130} {
 		l := open(t, local.NewMemory(), new(ahead), nil)
