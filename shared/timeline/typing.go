@@ -58,6 +58,8 @@ type typingRow struct {
 	// were given.
 	Hinted int64 `db:"h,omitempty"`
 	State  int64 `db:"sv,omitempty"`
+	// Crowd says that there were too many members to give them any.
+	Crowd bool `db:"c,omitempty"`
 }
 
 func typingKey(room string) store.Key { return store.Key{Part: typingPre + room, Sort: typingSort} }
@@ -134,7 +136,7 @@ func (s *Service) setTyping(ctx context.Context, user, room string, typing bool,
 	default:
 		delete(live, user)
 	}
-	next := typingRow{Version: row.Version + 1, Until: live, Hinted: row.Hinted, State: row.State}
+	next := typingRow{Version: row.Version + 1, Until: live, Hinted: row.Hinted, State: row.State, Crowd: row.Crowd}
 	var hinted []string
 	if typing {
 		if hinted, err = s.hintTyping(ctx, room, &next, now); err != nil {
@@ -155,8 +157,10 @@ func (s *Service) setTyping(ctx context.Context, user, room string, typing bool,
 	if err != nil {
 		return nil, fmt.Errorf("write typing in %s: %w", room, err)
 	}
-	if in == typing && until >= was && len(hinted) == 0 {
-		return nil, nil // those who wait look again when the time is up that they know
+	if next.Crowd || in == typing && until >= was && len(hinted) == 0 {
+		// Nobody sees it, and who waits there waits for messages; or those who wait
+		// look again when the time is up that they know.
+		return nil, nil
 	}
 	keys := []string{userlog.RoomWakeKey(room)}
 	for _, u := range hinted {
@@ -176,7 +180,7 @@ func (s *Service) hintTyping(ctx context.Context, room string, row *typingRow, n
 		return nil, nil
 	}
 	until := now.Add(hintFor)
-	row.State, row.Hinted = head.StateVer, clock.Millis(until)
+	row.State, row.Hinted, row.Crowd = head.StateVer, clock.Millis(until), true
 	members, err := s.stateRows(ctx, room, memberPre+Local+"#join#", 10*maxHinted+1)
 	if err != nil || len(members) > 10*maxHinted {
 		return nil, err
@@ -189,6 +193,7 @@ func (s *Service) hintTyping(ctx context.Context, room string, row *typingRow, n
 	if err != nil || len(active) > maxHinted {
 		return nil, err
 	}
+	row.Crowd = false
 	return active, parallel(ctx, active, func(ctx context.Context, user string) error {
 		return s.Log.Watch(ctx, user, room, until)
 	})

@@ -75,6 +75,19 @@ func TestTypingIsCoalesced(t *testing.T) {
 	}
 }
 
+// Whoever waits in a crowd waits for messages: they would come back for nothing.
+func TestTypingInACrowdWakesNobody(t *testing.T) {
+	h := openHall(t, 101)
+	woken := counted{h.log.Waker, map[string]int{}}
+	h.log.Waker = woken
+	for _, typing := range []bool{true, false, true} {
+		h.ok(h.timeline.SetTyping(h.ctx, bob, h.room, typing, nil))
+	}
+	if len(woken.keys) != 0 {
+		t.Errorf("woken: %v", woken.keys)
+	}
+}
+
 // A device learns that somebody stopped however late it comes, since it believes
 // so until it is told.
 func TestADeviceThatWasAwayLearnsThatNobodyTypes(t *testing.T) {
