@@ -52,7 +52,7 @@ func open(t *testing.T, disk *local.Memory, fault func(local.Call) local.Fault, 
 	}
 	return &world{
 		Service: accounts.New(opt), t: t, db: l.DB(), log: log, disk: disk, opt: opt,
-		ctx: grant.With(t.Context(), "test", accounts.Registers, nil),
+		ctx: grant.With(t.Context(), "test", grant.Of(accounts.Registers, accounts.Writes), nil),
 	}
 }
 
