@@ -28,9 +28,8 @@ function handler(event) {
   var uri = query === undefined ? request.uri : request.uri + '?' + query;
   request.headers['x-virga-uri'] = { value: uri };
   request.headers['x-virga-ip'] = { value: event.viewer.ip };
-  // The gateway receives from the queue that is named here: that of the place and
-  // of the letter with which the step begins, after an x.
-  var waits = /^\/hold\/[^\/]+\/[^\/]+\/([a-z0-9]+)\/x?([a-d])[a-d]?$/.exec(request.uri);
+  // The gateway receives from the queue that is named here.
+  var waits = /^\/hold\/[^\/]+\/[^\/]+\/([a-z0-9]+)\/([a-d])$/.exec(request.uri);
   if (waits && QUEUES) request.headers['x-virga-queue'] = { value: QUEUES + waits[1] + waits[2] };
   // In the header already; twice would be twice against the gateway's 10,240 bytes.
   request.querystring = {};

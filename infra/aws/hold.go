@@ -19,7 +19,7 @@ import (
 // two queues, and who waits at which, is decided in shared/aws/hold.go.
 //
 // An integration cannot put the URL of a queue together, so the front door does,
-// into this header, from the place and the letter of the step in the path. A stranger who finds the gateway's own address may write it;
+// into this header, from the place and the letter in the path. A stranger who finds the gateway's own address may write it;
 // the role of the integration reaches the wait queues of this stack and no others.
 const queueHeader = "X-Virga-Queue"
 
@@ -50,31 +50,30 @@ func (s *stack) waitARN() *string {
 	return awscdk.Fn_Sub(jsii.String("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:"+*s.named(waitQueue + "*")), nil)
 }
 
-// addWaits adds the steps to the definition of a gateway. Every status that SQS
-// may answer leads on: a client that was sent away by mistake is answered all the
-// same, since the last request of its way looks.
+// addWaits adds the routes of waits to the definition of a gateway. Every status
+// that SQS may answer leads on to the route that the client came from: one that was
+// sent away by mistake is answered all the same, since that request looks.
 func addWaits(body map[string]any, credentials any) {
+	onward := map[string]any{}
+	for _, status := range []string{"200", "400", "403", "404", "500", "503"} {
+		onward[status] = map[string]any{"overwrite:statuscode": "307", "overwrite:header.location": "done", "overwrite:header.cache-control": "private, no-store"}
+	}
+	const id = "wait"
+	body["components"].(map[string]any)["x-amazon-apigateway-integrations"].(map[string]any)[id] = map[string]any{
+		"type": "AWS_PROXY", "integrationSubtype": "SQS-ReceiveMessage", "credentials": credentials,
+		"payloadFormatVersion": "1.0", "connectionType": "INTERNET", "timeoutInMillis": 30000,
+		"requestParameters": map[string]any{
+			"QueueUrl":            "$request.header." + strings.ToLower(queueHeader),
+			"WaitTimeSeconds":     fmt.Sprint(places.Hold.Seconds()),
+			"MaxNumberOfMessages": "10",
+			// A wake is for one receive: it must be gone before it could come again.
+			"VisibilityTimeout": fmt.Sprint(2 * places.Retention.Seconds()),
+		},
+		"responseParameters": onward,
+	}
 	paths := body["paths"].(map[string]map[string]any)
-	integrations := body["components"].(map[string]any)["x-amazon-apigateway-integrations"].(map[string]any)
-	for _, step := range places.Steps() {
-		id := fmt.Sprintf("wait_%d_%s", step.Seconds, step.Next)
-		onward := map[string]any{}
-		for _, status := range []string{"200", "400", "403", "404", "500", "503"} {
-			onward[status] = map[string]any{"overwrite:statuscode": "307", "overwrite:header.location": step.Next, "overwrite:header.cache-control": "private, no-store"}
-		}
-		integrations[id] = map[string]any{
-			"type": "AWS_PROXY", "integrationSubtype": "SQS-ReceiveMessage", "credentials": credentials,
-			"payloadFormatVersion": "1.0", "connectionType": "INTERNET", "timeoutInMillis": 30000,
-			"requestParameters": map[string]any{
-				"QueueUrl":            "$request.header." + strings.ToLower(queueHeader),
-				"WaitTimeSeconds":     fmt.Sprint(step.Seconds),
-				"MaxNumberOfMessages": "10",
-				// A wake is for one receive: it must be gone before it could come again.
-				"VisibilityTimeout": fmt.Sprint(2 * places.Retention.Seconds()),
-			},
-			"responseParameters": onward,
-		}
-		paths[waitPath(step.Name)] = map[string]any{"x-amazon-apigateway-any-method": map[string]any{
+	for _, queue := range places.Queues {
+		paths[waitPath(queue)] = map[string]any{"x-amazon-apigateway-any-method": map[string]any{
 			"responses":                       map[string]any{"307": map[string]any{"description": "the wait is over"}},
 			"parameters":                      pathParameters("route", "ticket", "place"),
 			"x-amazon-apigateway-integration": map[string]any{"$ref": "#/components/x-amazon-apigateway-integrations/" + id},
@@ -82,7 +81,7 @@ func addWaits(body map[string]any, credentials any) {
 	}
 }
 
-func waitPath(step string) string { return "/hold/{route}/{ticket}/{place}/" + step }
+func waitPath(queue rune) string { return "/hold/{route}/{ticket}/{place}/" + string(queue) }
 
 func pathParameters(names ...string) (all []any) {
 	for _, name := range names {
@@ -96,8 +95,8 @@ func pathParameters(names ...string) (all []any) {
 // clients that wait.
 func waitThrottle() map[string]any {
 	settings := map[string]any{}
-	for _, step := range places.Steps() {
-		settings["ANY "+waitPath(step.Name)] = map[string]any{"ThrottlingRateLimit": 1000, "ThrottlingBurstLimit": 2000}
+	for _, queue := range places.Queues {
+		settings["ANY "+waitPath(queue)] = map[string]any{"ThrottlingRateLimit": 1000, "ThrottlingBurstLimit": 2000}
 	}
 	return settings
 }
@@ -107,7 +106,7 @@ func waitThrottle() map[string]any {
 // at a redirect without it.
 const simpleCORS = "60669652-455b-4ae9-85a4-c4c02393f86c"
 
-// waitBehaviour is how the distribution treats the steps.
+// waitBehaviour is how the distribution treats waits.
 func waitBehaviour(common awscloudfront.CfnDistribution_CacheBehaviorProperty) *awscloudfront.CfnDistribution_CacheBehaviorProperty {
 	common.PathPattern, common.TargetOriginId = jsii.String("/hold/*"), jsii.String("Api")
 	common.ResponseHeadersPolicyId = jsii.String(simpleCORS)

@@ -31,10 +31,9 @@ import (
 // none, it is held in the function: that happens to those who are woken more often
 // than three or four times in 20 s, for whom the function is cheaper anyway.
 //
-// The client waits for half a minute, as most of them ask for, in one go: 20 s at
-// queue a, and then 10 s at another. That is one call of the gateway fewer a minute,
-// and two runs, than to be asked again after 20 s. Where a is not free, it waits 20
-// s at another one.
+// A client waits 20 s, though most ask for 30: SQS waits no longer. To go on to a
+// second queue for the rest would save a little for those who hear nothing, and cost
+// those who do a redirect, a call of the gateway and another message each time.
 //
 // No wake is lost: the mark is written before the request looks for the last time,
 // and it is read after what is new was written. A message keeps in the queue until
@@ -121,7 +120,7 @@ func (sentTo) Release() {}
 func (h *hold) place(ctx context.Context, w wake.Wait) (string, error) {
 	now := h.clock.Now()
 	left := w.Until.Sub(now)
-	if w.Connection == "" || len(w.Keys) == 0 || left < places.Long-nearly {
+	if w.Connection == "" || len(w.Keys) == 0 || left < places.Hold-nearly {
 		return "", nil
 	}
 	m, err := h.mark(ctx, w.Keys[0], w.Connection)
@@ -141,7 +140,7 @@ func (h *hold) place(ctx context.Context, w wake.Wait) (string, error) {
 			return h.marked(ctx, w, m, before, "")
 		}
 	}
-	if !m.begin(now, left) {
+	if !m.begin(now) {
 		if now.Sub(m.made) < makesAgain || !h.make(ctx, w.Connection) {
 			return "", nil
 		}
@@ -163,7 +162,7 @@ func (h *hold) place(ctx context.Context, w wake.Wait) (string, error) {
 			return "", err
 		}
 	}
-	return h.marked(ctx, w, m, before, m.connection+"/"+m.step)
+	return h.marked(ctx, w, m, before, m.connection+"/"+m.queue)
 }
 
 // marked returns the place once the mark is written. Where another request of the
@@ -179,7 +178,7 @@ func (h *hold) marked(ctx context.Context, w wake.Wait, m, before mark, elsewher
 // Wake implements wake.Waker. Whatever fails is logged: a wake is a hint, and its
 // loss must not undo what was written before it.
 func (h *hold) Wake(ctx context.Context, keys ...string) error {
-	var waits []waiting
+	var waits []mark
 	for _, key := range keys {
 		found, err := h.waiting(ctx, key)
 		if err != nil {
@@ -193,16 +192,14 @@ func (h *hold) Wake(ctx context.Context, keys ...string) error {
 		if !h.wakes(w) {
 			continue
 		}
-		for _, queue := range w.queues {
-			atOnce <- struct{}{}
-			all.Go(func() {
-				defer func() { <-atOnce }()
-				if err := h.send(ctx, w.connection+queue); err != nil {
-					h.forget(w)
-					h.lost(ctx, err)
-				}
-			})
-		}
+		atOnce <- struct{}{}
+		all.Go(func() {
+			defer func() { <-atOnce }()
+			if err := h.send(ctx, w.connection+w.queue); err != nil {
+				h.forget(w)
+				h.lost(ctx, err)
+			}
+		})
 	}
 	all.Wait()
 	return ctx.Err()
@@ -218,7 +215,7 @@ func (h *hold) lost(ctx context.Context, err error) {
 
 // wakes reports whether this process has not woken that hold yet. One wake is
 // enough, however much is written: it ends the hold, and the client looks.
-func (h *hold) wakes(w waiting) bool {
+func (h *hold) wakes(w mark) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.woken[w.connection].Equal(w.since) {
@@ -231,7 +228,7 @@ func (h *hold) wakes(w waiting) bool {
 	return true
 }
 
-func (h *hold) forget(w waiting) {
+func (h *hold) forget(w mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.woken, w.connection)

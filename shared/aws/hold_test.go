@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,38 +92,25 @@ func (w *waits) options() aws.Options {
 	}}
 }
 
-// receive is what the gateway does at a step: it goes on to the next one whatever
-// SQS answers.
-func (w *waits) receive(place, step string) (woken bool, next string) {
-	steps := places.Steps()
-	i := slices.IndexFunc(steps, func(s places.Step) bool { return s.Name == step })
-	queue, n := strings.TrimPrefix(step, "x")[:1], 10
-	out, err := w.queues.Receive(awstest.Receive{QueueURL: w.prefix + place + queue, WaitTimeSeconds: &steps[i].Seconds, MaxNumberOfMessages: &n})
-	return err == nil && len(out.Messages) > 0, steps[i].Next
+// receive is what the gateway does where a client waits.
+func (w *waits) receive(elsewhere string) (woken bool) {
+	seconds, n := int(places.Hold.Seconds()), 10
+	queue := w.prefix + strings.Replace(elsewhere, "/", "", 1)
+	out, err := w.queues.Receive(awstest.Receive{QueueURL: queue, WaitTimeSeconds: &seconds, MaxNumberOfMessages: &n})
+	return err == nil && len(out.Messages) > 0
 }
 
 // elsewhere waits as a client does that follows the redirects. When ctx ends the
 // client is gone, and the gateway's receive goes on without it.
-func (w *waits) elsewhere(ctx context.Context, place string) (o wake.Outcome, err error) {
-	place, step, _ := strings.Cut(place, "/")
-	for step != "done" {
-		type end struct {
-			woken bool
-			next  string
-		}
-		ends := make(chan end, 1)
-		go func() {
-			woken, next := w.receive(place, step)
-			ends <- end{woken, next}
-		}()
-		select {
-		case e := <-ends:
-			o.Woken, step = o.Woken || e.woken, e.next
-		case <-ctx.Done():
-			return o, ctx.Err()
-		}
+func (w *waits) elsewhere(ctx context.Context, place string) (wake.Outcome, error) {
+	ends := make(chan bool, 1)
+	go func() { ends <- w.receive(place) }()
+	select {
+	case woken := <-ends:
+		return wake.Outcome{Woken: woken}, nil
+	case <-ctx.Done():
+		return wake.Outcome{}, ctx.Err()
 	}
-	return o, nil
 }
 
 func TestHoldInQueueWaits(t *testing.T) {
@@ -225,19 +211,19 @@ func held(t *testing.T, test func(w *waits)) {
 	synctest.Test(t, func(t *testing.T) { test(newWaits(t)) })
 }
 
-// An idle device waits half a minute at a time in two queues that are made once;
-// no function waits but for the moment that the first ones need.
+// An idle device waits 20 s at a time in queues that are made once; no function
+// waits but for the moment that these need.
 func TestAnIdleDeviceWaitsInQueues(t *testing.T) {
 	held(t, func(w *waits) {
 		c := w.client("device")
 		start := time.Now()
 		step, took := c.idle()
-		if len(step) != 2 || took < 30*time.Second || took > 33*time.Second {
+		if step == "" || took < 20*time.Second || took > 23*time.Second {
 			t.Errorf("first at %q for %s", step, took)
 		}
 		for range 200 {
 			time.Sleep(time.Second / 2)
-			if step, took := c.idle(); len(step) != 2 || took != 30*time.Second {
+			if step, took := c.idle(); step == "" || took != 20*time.Second {
 				t.Fatalf("after %s: at %q for %s", time.Since(start), step, took)
 			}
 		}
@@ -251,9 +237,9 @@ func TestAWakeEndsTheHoldAtOnce(t *testing.T) {
 	held(t, func(w *waits) {
 		c := w.client("device")
 		c.idle()
-		for _, after := range []time.Duration{0, time.Second, 19 * time.Second, 21 * time.Second, 29 * time.Second} {
+		for _, after := range []time.Duration{0, time.Second, 10 * time.Second, 19 * time.Second} {
 			time.Sleep(time.Minute) // at rest
-			if step, late := c.wakeAfter(after); len(step) != 2 || late > 100*time.Millisecond {
+			if step, late := c.wakeAfter(after); step == "" || late > 100*time.Millisecond {
 				t.Errorf("a wake after %s came %s late at %q", after, late, step)
 			}
 		}
@@ -276,7 +262,7 @@ func TestAConversationIsHeldWhereItCanBe(t *testing.T) {
 			steps = append(steps, step)
 		}
 		inQueues := strings.Fields(strings.Join(steps, " "))
-		if steps[0] == "" || steps[1] == "" || steps[2] == "" || len(inQueues) < 5 {
+		if steps[0] == "" || steps[1] == "" || steps[2] == "" || steps[3] == "" || len(inQueues) < 5 {
 			t.Errorf("held at %q", steps)
 		}
 	})
@@ -284,7 +270,7 @@ func TestAConversationIsHeldWhereItCanBe(t *testing.T) {
 
 // A client that gives up leaves a receive behind, which would take its next wake.
 func TestAReceiveOfNobodyTakesNoWake(t *testing.T) {
-	for _, gone := range []time.Duration{time.Second, 10 * time.Second, 19 * time.Second, 21 * time.Second, 29 * time.Second} {
+	for _, gone := range []time.Duration{time.Second, 10 * time.Second, 19 * time.Second} {
 		held(t, func(w *waits) {
 			c := w.client("device")
 			c.idle()
@@ -342,11 +328,11 @@ func TestVanishedQueuesAreMadeAgain(t *testing.T) {
 			c.idle()
 			time.Sleep(time.Second / 2)
 		}
-		if n > 6 {
+		if n > 8 {
 			t.Errorf("%d requests in a minute", n)
 		}
 		time.Sleep(time.Minute)
-		if step, late := c.wakeAfter(time.Second); len(step) != 2 || late > 100*time.Millisecond {
+		if step, late := c.wakeAfter(time.Second); step == "" || late > 100*time.Millisecond {
 			t.Errorf("woken %s late at %q", late, step)
 		}
 	})
@@ -488,11 +474,11 @@ func (w *waits) play(t *testing.T, seed uint64) {
 		began := time.Now()
 		gone := time.Hour
 		if r.IntN(4) == 0 {
-			gone = upTo(30 * time.Second)
+			gone = upTo(20 * time.Second)
 		}
 		var slow time.Duration
-		for range 4 {
-			slow += upTo(time.Second) // each redirect takes its time
+		for range 2 {
+			slow += upTo(2 * time.Second) // each redirect takes its time
 		}
 		first, now, finished := w.request(t, began, gone, slow, func() (time.Time, int) { return newSince(seen) })
 		if finished {
@@ -519,7 +505,7 @@ func (w *waits) request(t *testing.T, began time.Time, gone, slow time.Duration,
 	defer cancel()
 	pause := func() bool {
 		select {
-		case <-time.After(slow / 4):
+		case <-time.After(slow / 2):
 			return true
 		case <-ctx.Done():
 			return false
@@ -547,22 +533,13 @@ func (w *waits) request(t *testing.T, began time.Time, gone, slow time.Duration,
 			}
 			continue
 		}
-		place, step, _ := strings.Cut(o.Elsewhere, "/")
-		for step != "done" {
-			if !pause() {
-				return first, seen, false
-			}
-			next := make(chan string, 1)
-			go func(step string) {
-				_, to := w.receive(place, step)
-				next <- to
-			}(step)
-			select {
-			case step = <-next:
-			case <-ctx.Done():
-				return first, seen, false
-			}
+		if !pause() {
+			return first, seen, false
 		}
+		if _, err := w.elsewhere(ctx, o.Elsewhere); err != nil {
+			return first, seen, false
+		}
+		place, _, _ := strings.Cut(o.Elsewhere, "/")
 		if !pause() {
 			return first, seen, false
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/virga-im/virga/shared/aws/places"
@@ -19,18 +17,17 @@ import (
 // Requests that wait write it (Arm), on condition that no other request of the
 // connection did since it was read; who wakes the key reads all of the key. The
 // row of the first key has everything, those of further keys (rooms that are
-// pulled) only the step and since when.
+// pulled) only the queue and since when.
 //
 // If a mark is lost, the client waits until its time is up, and is told of what is
 // new then. If it is stale, a queue gets a message for nobody. It may be rolled
 // back: it is about the next half minute. It goes two days after the last hold.
 type mark struct {
 	connection string
-	// step is where the client was sent last, at since.
-	step  string
+	// queue is where the client was sent last, at since.
+	queue string
 	since time.Time
-	// busy is until when a receive may be going on at each of the queues, but for the
-	// second half of the last step (see settle).
+	// busy is until when a receive may be going on at each of the queues.
 	busy [len(places.Queues)]time.Time
 	// made is when the queues were made.
 	made time.Time
@@ -41,80 +38,27 @@ type mark struct {
 	here  time.Time
 }
 
-// second is the queue of the second half of a step, if it has one.
-func (m *mark) second() (queue int, ok bool) {
-	if len(m.step) != 2 {
-		return 0, false
-	}
-	return strings.Index(places.Queues, m.step[1:]), true
-}
-
 // marksLast is how long a mark is kept after it was written.
 const marksLast = 48 * time.Hour
 
-// settle counts the second half of the step that was begun last. A message that was
-// left in the first queue may have sent the client there before its time.
-func (m *mark) settle(now time.Time) {
-	q, ok := m.second()
-	if !ok {
-		return
-	}
-	begun := m.since.Add(places.Long)
-	if now.Before(begun) {
-		begun = now
-	}
-	m.busy[q] = begun.Add(places.Short + late)
-}
-
-// begin begins a hold at queues that are free, if there are any.
-func (m *mark) begin(now time.Time, left time.Duration) bool {
-	m.settle(now)
-	var free []int // the one that was used last is the last
-	for q := range m.busy {
-		if !m.busy[q].After(now) {
-			free = append(free, q)
+// begin begins a hold at the queue that was left for longest, if it is free.
+func (m *mark) begin(now time.Time) bool {
+	q := 0
+	for other := range m.busy {
+		if m.busy[other].Before(m.busy[q]) {
+			q = other
 		}
 	}
-	slices.SortStableFunc(free, func(p, q int) int { return m.busy[p].Compare(m.busy[q]) })
-	if len(free) == 0 {
+	if m.busy[q].After(now) {
 		return false
 	}
-	q := free[0]
-	m.step = places.Queues[q : q+1]
-	if left >= places.Long+places.Short-nearly && slices.Contains(free, places.First) && len(free) > 1 {
-		if q == places.First {
-			q = free[1]
-		}
-		m.step, q = places.Queues[:1]+places.Queues[q:q+1], places.First
-	}
-	m.since, m.busy[q] = now, now.Add(places.Long+late)
+	m.queue, m.since, m.busy[q] = places.Queues[q:q+1], now, now.Add(places.Hold+late)
 	return true
 }
 
-// A waiting is a hold that may be going on, and the queues where a message ends
-// it.
-type waiting struct {
-	connection string
-	since      time.Time
-	queues     []string
-}
-
-// ends returns the queues at which the client may be now, or will be.
-func (m *mark) ends(now time.Time) []string {
-	age := now.Sub(m.since)
-	q, two := m.second()
-	var queues []string
-	switch {
-	case m.step == "":
-	case !two && age < places.Long+2*late:
-		return []string{m.step}
-	case two && age < places.Long+late:
-		queues = append(queues, m.step[:1])
-		fallthrough
-	case two && age < places.Long+places.Short+2*late:
-		queues = append(queues, places.Queues[q:q+1])
-	}
-	return queues
+// waits reports whether the client may be waiting, or be on its way.
+func (m *mark) waits(now time.Time) bool {
+	return m.queue != "" && now.Sub(m.since) < places.Hold+2*late
 }
 
 func markKey(key, connection string) store.Key { return store.Key{Part: "W#" + key, Sort: connection} }
@@ -122,10 +66,10 @@ func markKey(key, connection string) store.Key { return store.Key{Part: "W#" + k
 // The attributes of a mark; the letters of queues are until when they are busy.
 // Times are milliseconds since the epoch.
 const (
-	markStep, markSince = "k", "t"
-	markMade            = "m"
-	markBack, markAsked = "r", "n"
-	markHere            = "h"
+	markQueue, markSince = "k", "t"
+	markMade             = "m"
+	markBack, markAsked  = "r", "n"
+	markHere             = "h"
 )
 
 func readMark(it store.Item) mark {
@@ -136,7 +80,7 @@ func readMark(it store.Item) mark {
 		return time.Time{}
 	}
 	m := mark{
-		connection: it.Key.Sort, step: it.Str(markStep), since: at(markSince),
+		connection: it.Key.Sort, queue: it.Str(markQueue), since: at(markSince),
 		made: at(markMade), back: at(markBack), asked: it.Int(markAsked), here: at(markHere),
 	}
 	for q := range m.busy {
@@ -147,8 +91,8 @@ func readMark(it store.Item) mark {
 
 func (m *mark) attrs() store.Attrs {
 	attrs := store.Attrs{markAsked: m.asked}
-	if m.step != "" {
-		attrs[markStep] = m.step
+	if m.queue != "" {
+		attrs[markQueue] = m.queue
 	}
 	set := func(name string, t time.Time) {
 		if !t.IsZero() {
@@ -194,13 +138,13 @@ func (h *hold) write(ctx context.Context, key string, m, before mark) error {
 
 // point marks the connection under a further key.
 func (h *hold) point(ctx context.Context, key string, m mark) error {
-	short := mark{step: m.step, since: m.since}
+	short := mark{queue: m.queue, since: m.since}
 	_, err := h.db.Write(ctx, store.Put(store.Users, markKey(key, m.connection), short.attrs()).Until(h.clock.Now().Add(marksLast)))
 	return err
 }
 
 // waiting reads who may wait for the key now.
-func (h *hold) waiting(ctx context.Context, key string) (all []waiting, err error) {
+func (h *hold) waiting(ctx context.Context, key string) (all []mark, err error) {
 	q := store.Query{Table: store.Users, Part: markKey(key, "").Part, Consistency: store.Consistent}
 	for {
 		page, err := h.db.Query(ctx, q)
@@ -209,9 +153,8 @@ func (h *hold) waiting(ctx context.Context, key string) (all []waiting, err erro
 		}
 		now := h.clock.Now()
 		for _, it := range page.Items {
-			m := readMark(it)
-			if queues := m.ends(now); queues != nil {
-				all = append(all, waiting{m.connection, m.since, queues})
+			if m := readMark(it); m.waits(now) {
+				all = append(all, m)
 			}
 		}
 		if page.Next == "" {
