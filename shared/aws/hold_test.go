@@ -58,6 +58,19 @@ func (l *logs) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// expect lets errors be logged from now on.
+func (l *logs) expect() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expected = true
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.String()
+}
+
 // inProcess answers the SDK without a socket, so that time can be imitated.
 type inProcess struct{ http.Handler }
 
@@ -391,7 +404,7 @@ func TestAWakeThatFailsIsNoError(t *testing.T) {
 		c := w.client("device")
 		c.idle()
 		time.Sleep(time.Minute)
-		w.logs.expected = true
+		w.logs.expect()
 		o := w.options()
 		o.Config = func() (sdk.Config, error) { return sdk.Config{}, fmt.Errorf("no configuration") }
 		other := aws.HoldInQueue(o, w.db, clock.System{}, slog.New(slog.NewTextHandler(w.logs, nil)))
@@ -403,7 +416,7 @@ func TestAWakeThatFailsIsNoError(t *testing.T) {
 		if o, err := c.hold(0); err != nil || o.Woken {
 			t.Errorf("%+v, %v", o, err)
 		}
-		if !strings.Contains(w.logs.lines.String(), "a wake is lost") {
+		if !strings.Contains(w.logs.String(), "a wake is lost") {
 			t.Error("nothing is logged")
 		}
 	})
