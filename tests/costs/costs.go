@@ -1,5 +1,5 @@
 // Package costs computes what a homeserver costs on AWS, in dollars, and writes
-// costs.md, a picture, and the short table of the README:
+// costs.md, routes.md, a picture, and the short table of the README:
 //
 //	go test ./tests/costs -update
 //
@@ -7,7 +7,7 @@
 // them. They are computed from four things, and say which number is of which:
 //
 //   - metered: the server of tests/meter does the act and counts DynamoDB's
-//     units, runs of functions, messages of queues, bytes of bodies and of the
+//     units, runs of functions, calls of queues, steps of the gateway, bytes of bodies and of the
 //     log, in its request and in all workers that follow from it. The same acts
 //     count the same on every machine.
 //   - declared: memory of functions, intervals of timers and which workers follow
@@ -78,9 +78,9 @@ const pulled = 500
 
 // at is a bill of a room of so many active members: on the line between two rooms
 // that were metered, and up to pulled on that through the two greatest below it.
-func (f *figures) at(size int, of func(roomUsage) usage) bill {
+func (f *figures) at(size int, of func(roomUsage) bill) bill {
 	size = max(size, sizes[0])
-	bills := func(n int) bill { return of(f.rooms[n]).bill }
+	bills := func(n int) bill { return of(f.rooms[n]) }
 	if size > pulled {
 		return bills(sizes[len(sizes)-1])
 	}
@@ -143,13 +143,15 @@ func sum(lines []line) bill {
 	return b
 }
 
+const waitingInQueues = "waiting in queues, without news"
+
 // waits is what it costs that a device waits for so many hours, and nothing
-// happens: held by functions today, or by a queue.
+// happens.
 func (f *figures) waits(hours float64, queue bool) line {
 	if queue {
-		n := hours * 3600 / 20
-		return line{"waiting, held by a queue (not built)", n, f.others[actHold].bill.times(n)}
+		n := hours * 3600 / maxHold.Seconds()
+		return line{waitingInQueues, n, f.others[actHold].bill.times(n)}
 	}
-	n := hours * 3600 / maxHold.Seconds()
-	return line{"waiting, held by functions", n, f.others[actWait].bill.times(n)}
+	n := hours * 3600 / heldHere.Seconds()
+	return line{"waiting in functions", n, f.others[actWait].bill.times(n)}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write costs.md, costs.svg and what README.md says of them")
+var update = flag.Bool("update", false, "write costs.md, routes.md, costs.svg and what README.md says of them")
 
 // TestCostsAreThose that are checked in: what an act costs is seen where it
 // changes.
@@ -20,6 +20,11 @@ func TestCostsAreThose(t *testing.T) {
 	golden(t, "costs.md", f.report())
 	golden(t, "costs.svg", f.picture())
 	readme(t, "costs", f.short())
+}
+
+// TestRoutesCostThat has a line for each route.
+func TestRoutesCostThat(t *testing.T) {
+	golden(t, "routes.md", routesTable(told(t)))
 }
 
 func TestEveryPriceHasASource(t *testing.T) {
@@ -64,7 +69,7 @@ func TestRoomsLieOnLines(t *testing.T) {
 	r.send.bill[writeUnits] = 13
 	f.rooms[1000] = r
 	for size, want := range map[int]float64{1: 14, 2: 14, 3: 16, 10: 30, 30: 70, 100: 210, 300: 610, 500: 1010, 501: 13, 1000: 13} {
-		if got := f.at(size, func(r roomUsage) usage { return r.send })[writeUnits]; math.Abs(got-want) > 1e-9 {
+		if got := f.at(size, func(r roomUsage) bill { return r.send.bill })[writeUnits]; math.Abs(got-want) > 1e-9 {
 			t.Errorf("%d members: %v, not %v", size, got, want)
 		}
 	}

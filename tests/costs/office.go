@@ -1,6 +1,9 @@
 package costs
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // An office is an organisation whose people do this all month. It is assumed, and
 // rather busy; change it and run the test with -update to see your own.
@@ -35,56 +38,83 @@ const hintedBelow = 100
 const toldBelow = 50
 
 // office is the month of so many people.
-func (f *figures) office(people int, queue bool) []line {
+func (f *figures) office(people int, queue bool) []line { return f.officeWith(people, queue, true) }
+
+// quietOffice is the month if nobody were woken by typing and receipts.
+func (f *figures) quietOffice(people int) []line { return f.officeWith(people, true, false) }
+
+// turns are the dollars of /sync in an office whose clients wait in queues.
+func (f *figures) turns(people int) float64 {
+	var b bill
+	for _, l := range f.office(people, true) {
+		if l.what == waitingInQueues || l.what == newsOfWaiting {
+			b = b.plus(l.bill)
+		}
+	}
+	return b.full()
+}
+
+const newsOfWaiting = "`/sync` with news (messages, typing, receipts), of all who wait"
+
+func (f *figures) officeWith(people int, queue, ephemera bool) []line {
 	p := float64(people)
 	o := f.others
 	var all []line
 	add := func(what string, n float64, b bill) { all = append(all, line{what, n, b.times(n)}) }
-	of := map[string]func(roomUsage) usage{
-		"send": func(r roomUsage) usage { return r.send }, "fetch": func(r roomUsage) usage { return r.fetch },
-		"receipt": func(r roomUsage) usage { return r.receipt }, "told": func(r roomUsage) usage { return r.told },
-		"typing": func(r roomUsage) usage { return r.typing },
-	}
 	monthly := 0.0
-	var sent, fetched, receipts, typing line
+	sent, receipts := line{what: "messages sent"}, line{what: "receipts"}
+	typing, news := line{what: "typing begins or ends"}, line{what: newsOfWaiting}
 	into := func(l *line, n float64, b bill) { l.n, l.bill = l.n+n, l.bill.plus(b.times(n)) }
+	of := func(acts ...func(roomUsage) usage) func(roomUsage) bill {
+		return func(r roomUsage) (b bill) {
+			for _, act := range acts {
+				u := act(r)
+				b = b.plus(u.bill)
+				if !queue || !ephemera && u.name != r.woken.name {
+					b[queueCalls] -= u.wakes // a function that holds looks by itself
+				}
+			}
+			return b
+		}
+	}
+	back := func(r roomUsage) usage { return r.fetch }
+	if queue {
+		back = func(r roomUsage) usage { return r.typed }
+	}
 	for _, r := range []struct {
 		size  int
 		share float64
 	}{{2, toOne}, {min(team, people), toTeam}, {people, toAll}} {
 		n := p * messagesADay * workdays * r.share
 		monthly += n
-		readers := float64(max(r.size, 2) - 1)
-		into(&sent, n, f.at(r.size, of["send"]))
+		size := max(r.size, 2)
+		readers := float64(size - 1)
+		into(&sent, n, f.at(r.size, of(func(r roomUsage) usage { return r.send }, func(r roomUsage) usage { return r.woken })))
 		types := r.size
 		if types > hintedBelow {
 			types = most + 1 // as in the greatest room
 		}
-		into(&typing, n*typingEach, f.at(types, of["typing"]))
-		into(&receipts, n*readers*receiptsEach, f.at(r.size, of["receipt"]))
-		news := 1.0 // the message
-		if r.size <= hintedBelow {
-			news++ // that somebody types
+		into(&typing, n*typingEach, f.at(types, of(func(r roomUsage) usage { return r.typing })))
+		into(&receipts, n*readers*receiptsEach, f.at(r.size, of(func(r roomUsage) usage { return r.receipt })))
+		came := readers + 1 // the message
+		if ephemera {
+			came += readers * receiptsEach // their own receipts
+		}
+		if ephemera && r.size <= hintedBelow {
+			came += readers + 1 // that somebody types; that it ends comes with the message
 		}
 		if r.size <= toldBelow {
-			news++
-			receipts.bill = receipts.bill.plus(f.at(r.size, of["told"]).times(n))
+			if ephemera {
+				came += readers
+			}
+			receipts.bill = receipts.bill.plus(f.at(r.size, of(func(r roomUsage) usage { return r.told })).times(n))
 		}
-		fetch := f.at(r.size, of["fetch"])
-		if queue {
-			// News end a hold: the request before it, the wait, and the message
-			// that ends it come on top of the request that fetches.
-			fetch = fetch.plus(o[actHold].bill, o[actLook].bill.times(-1))
-			fetch[queueCalls]++
-		}
-		into(&fetched, n*readers*news, fetch)
+		into(&news, n*came, f.at(r.size, of(back)))
 	}
-	sent.what, fetched.what = "messages sent", "`/sync` answered with news (each message, typing, receipts, to each other member)"
-	receipts.what, typing.what = "receipts", "typing begins or ends"
-	all = append(all, sent, fetched, receipts, typing)
-	all = append(all, f.waits(p*workdays*hoursOpen, queue))
-	push := o[actPush].bill.plus(f.rooms[2].send.bill.times(-1))
-	add("pushes to phones, and the app opens", p*workdays*pushesADay, push.plus(f.rooms[10].fetch.bill))
+	all = append(all, sent, typing, receipts, news)
+	all = append(all, f.waits(idleHours(p*workdays*hoursOpen, news.n, queue), queue))
+	push := o[actPush].bill.plus(f.rooms[2].send.bill.times(-1), f.rooms[10].fetch.bill)
+	add("pushes to phones, and the app opens", p*workdays*pushesADay, push)
 	add("pages of older messages", p*workdays*pagesADay, o[actMessages].bill)
 	add("initial `/sync`", p*initialsMonth, o[actInitial].bill)
 	rest := o[actSearch].bill.times(searchesMonth).plus(o[actLogin].bill.times(loginsMonth),
@@ -98,12 +128,23 @@ func (f *figures) office(people int, queue bool) []line {
 	return append(all, line{"the stack itself, idle", 1, sum(f.idleStack())})
 }
 
+// idleHours are how many hours of holds end without news, of so many in which clients
+// wait, if so many news come by chance: each ends a hold and begins another, so
+// that fewer reach their end. A function is held all the time.
+func idleHours(hours, news float64, queue bool) float64 {
+	if !queue {
+		return hours
+	}
+	aHold := news / (hours * 3600) * maxHold.Seconds()
+	return news / math.Expm1(aHold) * maxHold.Hours()
+}
+
 // volumes says in words what an office is taken to do.
 func volumes() string {
 	return fmt.Sprintf("%d working days a month. Each person has one desktop client open for %d hours a day, and a phone that wakes by push; "+
 		"sends %d messages of 1 KB a day, %.0f %% to one other person, %.0f %% to a team of %d (or all, where there are fewer), %.0f %% to all; "+
-		"says twice for each message that they type, and sends a receipt for every third message that they get. Everybody's desktop client is open "+
-		"while others write, and fetches each message, that somebody types (in rooms of up to %d) and each round of receipts (up to %d) with a `/sync` of its own: that is the most there can be. "+
+		"says twice for each message that they type, and sends a receipt for every third message that they get. Everybody's desktop client waits "+
+		"while others write. It is woken for each message, the sender's too, when somebody types (in rooms of up to %d), for each round of receipts (up to %d) and for its own, by chance and each by itself: that is the most there can be. "+
 		"Per person and day %d pushes that each open the app, and %d pages of older messages; a month %d initial `/sync`s, %d searches, %d login, %d new room, %d joins, and a new name every ten months. "+
 		"Tables hold %d months of messages. No media, encryption or federation: they are not served yet, and will add to this.",
 		workdays, hoursOpen, messagesADay, toOne*100, toTeam*100, team, toAll*100, hintedBelow, toldBelow, pushesADay, pagesADay,

@@ -2,7 +2,6 @@ package costs
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,13 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/virga-im/virga/shared/aws"
-	"github.com/virga-im/virga/shared/wake"
 	"github.com/virga-im/virga/tests/meter"
 )
 
-// maxHold is how long functions/main.go holds a request.
-const maxHold = 25 * time.Second
+// maxHold is how long functions/main.go holds a request. In a function it ends
+// while there is time to answer: see aws.HoldInLambda.
+const maxHold = 30 * time.Second
+
+// heldHere is that in a function.
+const heldHere = 25 * time.Second
 
 // A world is a metered server with people.
 type world struct {
@@ -26,37 +27,22 @@ type world struct {
 	named int
 }
 
-// newWorld starts a server as it is on AWS: without presence, and holding as the
-// service does that is given.
-func newWorld(waits func(*meter.Clock) wake.Service, args ...string) (*world, error) {
-	s, err := meter.New(meter.Options{Args: append([]string{"-presence", "off"}, args...), Waits: waits, MaxHold: maxHold, Queued: true})
+// newWorld starts a server as it is on AWS: without presence.
+func newWorld(waits meter.Waits, args ...string) (*world, error) {
+	hold := maxHold
+	if waits == meter.InFunctions {
+		hold = heldHere
+	}
+	s, err := meter.New(meter.Options{
+		Args: append([]string{"-presence", "off"}, args...), Waits: waits, MaxHold: hold, Queued: true,
+		Step: 10 * time.Millisecond, // so that a thousand people wait at the same time
+	})
 	if err != nil {
 		return nil, err
 	}
 	w := &world{Server: s, http: http.Client{Transport: s}}
 	w.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return w, nil
-}
-
-func inLambda(c *meter.Clock) wake.Service { return aws.HoldInLambda(c) }
-
-// elsewhere sends everybody away who may wait elsewhere.
-type elsewhere struct{ wake.Service }
-
-func inQueue(c *meter.Clock) wake.Service { return elsewhere{aws.HoldInLambda(c)} }
-
-func (e elsewhere) Arm(ctx context.Context, w wake.Wait) (wake.Ticket, error) {
-	t, err := e.Service.Arm(ctx, w)
-	if w.Connection == "" || err != nil {
-		return t, err
-	}
-	return away{t}, nil
-}
-
-type away struct{ wake.Ticket }
-
-func (away) Hold(context.Context) (wake.Outcome, error) {
-	return wake.Outcome{Elsewhere: "queue/wait"}, nil
 }
 
 type object = map[string]any
@@ -66,6 +52,9 @@ type person struct {
 	*world
 	id, token, name string
 	sent            int
+	// next is where the next /sync begins, and away where its client was sent to
+	// wait.
+	next, away string
 }
 
 const password = "wonderland, but wetter"
@@ -81,44 +70,95 @@ func (w *world) register() (*person, error) {
 	return p, nil
 }
 
-// call makes a request of the client API.
+// call makes a request of the client API, and waits where it is sent to.
 func (p *person) call(method, path string, body any) (object, error) {
+	at := "http://localhost:8008/_matrix/client/v3" + path
+	for {
+		got, next, err := p.request(method, at, body)
+		if next == "" || err != nil {
+			return got, err
+		}
+		at = next
+	}
+}
+
+// request makes a request, and returns where its client is sent.
+func (p *person) request(method, at string, body any) (got object, next string, err error) {
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		r = bytes.NewReader(b)
 	}
-	if !strings.HasPrefix(path, "/hold/") {
-		path = "/_matrix/client/v3" + path
-	}
-	req, err := http.NewRequest(method, "http://localhost:8008"+path, r)
+	req, err := http.NewRequest(method, at, r)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if p.token != "" {
 		req.Header.Set("Authorization", "Bearer "+p.token)
 	}
 	resp, err := p.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusTemporaryRedirect {
-		// The queue that is waited at says the same whatever happened.
-		return p.call(method, strings.TrimSuffix(resp.Header.Get("Location"), "/wait")+"/done", body)
+		to, err := resp.Location()
+		if err != nil {
+			return nil, "", err
+		}
+		return nil, to.String(), nil
 	}
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, b)
+		return nil, "", fmt.Errorf("%s %s: %d %s", method, at, resp.StatusCode, b)
 	}
-	got := object{}
-	return got, json.Unmarshal(b, &got)
+	return got, "", json.Unmarshal(b, &got)
+}
+
+// makeQueues waits in the function, which happens once to each client: the queues
+// where it waits from then on are new.
+func (p *person) makeQueues() (err error) {
+	for _, timeout := range []string{"0", "18000"} { // what is there already, and nothing more
+		if p.next, err = p.sync("timeout=" + timeout + "&since=" + p.next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait asks for what is new until there is nothing, and the client is sent to wait.
+func (p *person) wait() error {
+	for {
+		at := "http://localhost:8008/_matrix/client/v3/sync?timeout=30000&since=" + p.next
+		got, away, err := p.request("GET", at, nil)
+		if err != nil {
+			return err
+		}
+		if p.away = away; away != "" {
+			return nil
+		}
+		p.next, _ = got["next_batch"].(string)
+	}
+}
+
+// comeBack goes on with what wait began.
+func (p *person) comeBack() error {
+	for at := p.away; at != ""; {
+		got, next, err := p.request("GET", at, nil)
+		if err != nil {
+			return err
+		}
+		if at = next; next == "" {
+			p.next, _ = got["next_batch"].(string)
+		}
+	}
+	return nil
 }
 
 // do is call for who does not care about the answer.
@@ -142,7 +182,7 @@ func (w *world) people(n int) ([]*person, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := p.sync(""); err != nil {
+		if p.next, err = p.sync(""); err != nil {
 			return nil, err
 		}
 		all = append(all, p)

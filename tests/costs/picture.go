@@ -43,8 +43,8 @@ func (f *figures) picture() string {
 		queue          bool
 		colour, dashes string
 	}{
-		{false, "#d9534f", ""},
-		{true, "#2f81c9", ` stroke-dasharray="8 4"`},
+		{false, "#d9534f", ` stroke-dasharray="8 4"`},
+		{true, "#2f81c9", ""},
 	} {
 		var path strings.Builder
 		for n := 1.0; n <= most; n = math.Max(n+1, math.Floor(n*1.15)) {
@@ -66,8 +66,8 @@ func (f *figures) picture() string {
 			p(`<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>`, x(float64(n)), y(d)+dy, anchor, l.colour, money(d))
 		}
 	}
-	p(`<text x="%d" y="%d" fill="#d9534f">— clients wait in functions, today</text>`, left+20, top+18)
-	p(`<text x="%d" y="%d" fill="#2f81c9">- - clients wait in a queue, not built</text>`, left+20, top+36)
+	p(`<text x="%d" y="%d" fill="#d9534f">- - clients wait in functions, sync=lambda</text>`, left+20, top+18)
+	p(`<text x="%d" y="%d" fill="#2f81c9">— clients wait in queues</text>`, left+20, top+36)
 	p(`</svg>`)
 	return b.String()
 }

@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"time"
 
-	"github.com/virga-im/virga/shared/wake"
 	"github.com/virga-im/virga/tests/meter"
 )
 
@@ -20,8 +19,8 @@ const (
 	actCreate      = "createRoom"
 	actJoin        = "join of a room of 10"
 	actLook        = "/sync, nothing new, no wait"
-	actWait        = "/sync held by a function for 25 s"
-	actHold        = "/sync held by a queue for 20 s (not built)"
+	actWait        = "/sync held by a function for 25 s (sync=lambda)"
+	actHold        = "/sync held in queues for 30 s"
 	actInitial     = "initial /sync, 10 rooms"
 	actMessages    = "/messages, 20 of 1 KB"
 	actSearch      = "search, 10 of 500 messages"
@@ -52,9 +51,9 @@ func meterOthers() (others, error) {
 		})},
 		{actCreate, 4, 0, false, alone(func(w *world, p *person, i int) error { _, err := p.room(); return err })},
 		{actJoin, 4, 0, false, joins},
-		{actLook, 4, 0, false, idles(inLambda, "timeout=0")},
-		{actWait, 4, maxHold.Seconds(), false, idles(inLambda, "timeout=30000")},
-		{actHold, 4, 0, false, idles(inQueue, "timeout=20000")},
+		{actLook, 4, 0, false, looks},
+		{actWait, 4, heldHere.Seconds(), false, functionHolds},
+		{actHold, 4, 0, false, queueHolds},
 		{actInitial, 2, 0, false, initials},
 		{actMessages, 4, 0, false, pages},
 		{actSearch, 4, 0, false, searches},
@@ -67,15 +66,6 @@ func meterOthers() (others, error) {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		u := use(s.name, 0, s.times, rs, s.held, s.pushes)
-		if s.name == actHold {
-			// The wait itself is a call of the gateway's that receives from the
-			// queue; the meter has the legs before and after it.
-			extra := bill{}
-			extra[gatewayCalls], extra[doorRequests], extra[doorRuns], extra[queueCalls] = 1, 1, 1, 1
-			extra[doorOutGB], extra[doorInGB] = headersOut.value/(1<<30), headersIn.value/(1<<30)
-			u.requests++
-			u.bill = u.bill.plus(extra)
-		}
 		all[s.name] = u
 	}
 	return all, nil
@@ -107,7 +97,7 @@ func (w *world) office(members, rooms int) (all []*person, ids []string, err err
 
 func alone(f func(w *world, p *person, i int) error) func(n int) ([]meter.Run, error) {
 	return func(n int) ([]meter.Run, error) {
-		w, err := newWorld(inLambda)
+		w, err := newWorld(meter.InQueues)
 		return in(w, err, func() ([]meter.Run, error) {
 			all, err := w.people(1)
 			if err != nil {
@@ -119,7 +109,7 @@ func alone(f func(w *world, p *person, i int) error) func(n int) ([]meter.Run, e
 }
 
 func joins(n int) ([]meter.Run, error) {
-	w, err := newWorld(inLambda)
+	w, err := newWorld(meter.InQueues)
 	return in(w, err, func() ([]meter.Run, error) {
 		_, ids, err := w.office(9, n)
 		if err != nil {
@@ -133,25 +123,47 @@ func joins(n int) ([]meter.Run, error) {
 	})
 }
 
-func idles(waits func(*meter.Clock) wake.Service, query string) func(n int) ([]meter.Run, error) {
-	return func(n int) ([]meter.Run, error) {
-		w, err := newWorld(waits)
-		return in(w, err, func() ([]meter.Run, error) {
-			all, _, err := w.office(2, initialRooms)
-			if err != nil {
-				return nil, err
-			}
-			next, err := all[1].sync("")
-			if err != nil {
-				return nil, err
-			}
-			return w.metered(n, func(int) error { return all[1].do("GET", "/sync?"+query+"&since="+next, nil) })
-		})
-	}
+// idle makes a world where somebody is in ten rooms, and nothing happens.
+func idle(waits meter.Waits, run func(w *world, p *person) ([]meter.Run, error)) ([]meter.Run, error) {
+	w, err := newWorld(waits)
+	return in(w, err, func() ([]meter.Run, error) {
+		all, _, err := w.office(2, initialRooms)
+		if err != nil {
+			return nil, err
+		}
+		p := all[1]
+		if p.next, err = p.sync(""); err != nil {
+			return nil, err
+		}
+		return run(w, p)
+	})
+}
+
+func looks(n int) ([]meter.Run, error) {
+	return idle(meter.InQueues, func(w *world, p *person) ([]meter.Run, error) {
+		return w.metered(n, func(int) error { return p.do("GET", "/sync?timeout=0&since="+p.next, nil) })
+	})
+}
+
+func functionHolds(n int) ([]meter.Run, error) {
+	return idle(meter.InFunctions, func(w *world, p *person) ([]meter.Run, error) {
+		return w.metered(n, func(int) error { return p.do("GET", "/sync?timeout=30000&since="+p.next, nil) })
+	})
+}
+
+func queueHolds(n int) ([]meter.Run, error) {
+	return idle(meter.InQueues, func(w *world, p *person) ([]meter.Run, error) {
+		turn := func(int) error { return errors.Join(p.wait(), p.comeBack()) }
+		// The queues are made, and once an hour it is noted that the client comes back.
+		if err := errors.Join(p.makeQueues(), turn(0)); err != nil {
+			return nil, err
+		}
+		return w.metered(n, turn)
+	})
 }
 
 func initials(n int) ([]meter.Run, error) {
-	w, err := newWorld(inLambda)
+	w, err := newWorld(meter.InQueues)
 	return in(w, err, func() ([]meter.Run, error) {
 		all, ids, err := w.office(2, initialRooms)
 		if err != nil {
@@ -172,7 +184,7 @@ func initials(n int) ([]meter.Run, error) {
 }
 
 func pages(n int) ([]meter.Run, error) {
-	w, err := newWorld(inLambda)
+	w, err := newWorld(meter.InQueues)
 	return in(w, err, func() ([]meter.Run, error) {
 		all, ids, err := w.office(2, 1)
 		if err != nil {
@@ -191,7 +203,7 @@ func pages(n int) ([]meter.Run, error) {
 }
 
 func searches(n int) ([]meter.Run, error) {
-	w, err := newWorld(inLambda)
+	w, err := newWorld(meter.InQueues)
 	return in(w, err, func() ([]meter.Run, error) {
 		all, ids, err := w.office(2, 1)
 		if err != nil {
@@ -219,7 +231,7 @@ func pushes(n int) ([]meter.Run, error) {
 		_, _ = w.Write([]byte(`{"rejected":[]}`))
 	}))
 	defer phones.Close()
-	w, err := newWorld(inLambda, "-allow-private-addresses")
+	w, err := newWorld(meter.InQueues, "-allow-private-addresses")
 	return in(w, err, func() ([]meter.Run, error) {
 		all, ids, err := w.office(2, 1)
 		if err != nil {
@@ -244,7 +256,7 @@ func pushes(n int) ([]meter.Run, error) {
 }
 
 func renames(n int) ([]meter.Run, error) {
-	w, err := newWorld(inLambda)
+	w, err := newWorld(meter.InQueues)
 	return in(w, err, func() ([]meter.Run, error) {
 		all, _, err := w.office(2, profileRooms)
 		if err != nil {
@@ -257,7 +269,7 @@ func renames(n int) ([]meter.Run, error) {
 }
 
 func presences(n int) ([]meter.Run, error) {
-	w, err := newWorld(inLambda, "-presence", "on")
+	w, err := newWorld(meter.InQueues, "-presence", "on")
 	return in(w, err, func() ([]meter.Run, error) {
 		all, _, err := w.office(10, 1)
 		if err != nil {
@@ -271,7 +283,7 @@ func presences(n int) ([]meter.Run, error) {
 
 // timers returns a run of each worker that has a timer, where nothing happens.
 func timers() ([]meter.Run, error) {
-	w, err := newWorld(inLambda)
+	w, err := newWorld(meter.InQueues)
 	return in(w, err, func() ([]meter.Run, error) {
 		if _, _, err := w.office(2, initialRooms); err != nil {
 			return nil, err

@@ -3,8 +3,6 @@ package costs
 import (
 	"fmt"
 	"strings"
-
-	"github.com/virga-im/virga/shared/route"
 )
 
 // What we mean to reach, in dollars.
@@ -66,11 +64,12 @@ func (w *writer) head(cells ...string) {
 
 func (w *writer) row(cells ...string) { w.say("| %s |", strings.Join(cells, " | ")) }
 
-// messageCost is what a million messages cost in a room of so many: sent and told,
-// and fetched by each of the others.
-func (f *figures) messageCost(size int) (sent, fetched bill) {
+// messageCost is what a million messages cost in a room of so many: sent and told
+// while nobody waits; the waking of all members; and that they come back, are
+// answered, and wait again.
+func (f *figures) messageCost(size int) (sent, woken, back bill) {
 	r := f.rooms[size]
-	return r.send.bill.times(million), r.fetch.bill.times(million * float64(size-1))
+	return r.send.bill.times(million), r.woken.bill.times(million), r.cycle.bill.times(million * float64(size))
 }
 
 var messageSizes = []int{2, 10, 100, 1000}
@@ -84,7 +83,9 @@ func (f *figures) report() string {
 	w.say("- **Metered**: requests, runs of functions, read and write units, messages of queues, bytes of bodies and logs. They are counted in the server itself, in each request and in all that its workers do after it.")
 	w.say("- **Assumed**: how long functions run, cold starts, headers ([below](#assumed)), and what people do all month ([below](#an-office)).")
 	w.say("- **Unproven without an account**: that DynamoDB counts as our store does for every act (the stories run against an imitation); how streams cut batches, so how often workers run; " +
-		"throttling and retries; how long anything takes; and everything about the hold in a queue, which is not built.\n")
+		"throttling and retries; how long anything takes; and that the gateway waits at a queue as its documentation says. The queues of the meter are an imitation.")
+	w.say("- **Who waits**: a client that has nothing to be told waits in queues of SQS for 30 s at a time, as the stack does by default (`-c sync=sqs`). A turn is `/sync`, two steps of the gateway at two queues, and the request that answers. " +
+		"To wake somebody is a message to one or two queues. `-c sync=lambda` holds clients in functions and is here to compare.\n")
 	w.say("Full is without any free tier. After free is what is left in an account that does nothing else, by the free tiers that do not end; a free tier is not for each act, so a table's rows must not be added.\n")
 	f.aims(&w)
 	f.messageTable(&w)
@@ -98,41 +99,38 @@ func (f *figures) report() string {
 }
 
 func (f *figures) aims(w *writer) {
-	sent, fetched := f.messageCost(10)
-	all := sent.plus(fetched)
-	today, queue := doorFree(f.waits(month.Hours(), false).bill), doorFree(f.waits(month.Hours(), true).bill)
+	sent, woken, back := f.messageCost(10)
+	told := sent.plus(woken)
+	all := told.plus(back)
+	queue, functions := doorFree(f.waits(month.Hours(), true).bill), doorFree(f.waits(month.Hours(), false).bill)
 	stack := sum(f.idleStack())
-	office, officeQueue := sum(f.office(50, false)), sum(f.office(50, true))
+	office, inFunctions := sum(f.office(50, true)), sum(f.office(50, false))
 	w.say("## Aims\n")
 	w.head("", "$", "<aim")
 	row := func(what string, dollars, aim float64, b bill, free bool) {
 		w.row(what, cents(dollars), verdict(dollars, aim, b, free))
 	}
-	row("a million messages to 10 active members, sent and told", sent.full(), aimMessage, sent, false)
-	row("the same, and fetched by 9 waiting devices", all.full(), aimMessage, all, false)
-	row("a device that waits all month, held by functions, with CloudFront's free tier", today.full(), aimDevice, today, false)
-	row("the same, held by a queue (not built)", queue.full(), aimDevice, queue, false)
+	row("a million messages to 10 active members, sent and told, nobody waits", sent.full(), aimMessage, sent, false)
+	row("the same, all 10 wait and are woken", told.full(), aimMessage, told, false)
+	row("the same, and they come back, are answered, and wait again", all.full(), aimMessage, all, false)
+	row("a device that waits all month, with CloudFront's free tier", queue.full(), aimDevice, queue, false)
+	row("the same, `-c sync=lambda`", functions.full(), aimDevice, functions, false)
 	row("an idle stack, a month", stack.full(), aimStack, stack, false)
 	row("an office of 50, a month, after free", office.afterFree(), aimOffice, office, true)
-	row("the same, waiting in a queue (not built)", officeQueue.afterFree(), aimOffice, officeQueue, true)
+	row("the same, `-c sync=lambda`", inFunctions.afterFree(), aimOffice, inFunctions, true)
 	w.say("\nWhat would reach those that are missed:\n")
-	send, fetch := f.rooms[10].send, f.rooms[10].fetch
-	w.say("- *A message that is fetched too.* Nine devices that each come back by a request of their own pay for front door and function before they read anything: %s of the %s. "+
-		"Less of that takes fewer requests (several messages in one `/sync`, which a busy room does by itself), not cheaper ones. Of sending, %s read and %s write units, %s and %s are for each member; "+
-		"a room that is pulled (today above %d active members, where a message a minute reads %s units: nearly all to ask who of the members has a pusher, which is remembered for a minute) writes %s, for %s reads more in each `/sync`.",
-		money(fetched.part("CloudFront", false)+fetched.part("Lambda", false)), money(all.full()),
-		number(send.reads), number(send.writes),
-		number((f.rooms[100].send.reads-f.rooms[50].send.reads)/50), number((f.rooms[100].send.writes-f.rooms[50].send.writes)/50), pulled, number(f.rooms[1000].send.reads), number(f.rooms[1000].send.writes),
-		number(f.rooms[1000].fetch.reads-fetch.reads))
-	w.say("- *A device that waits*, today: the hold in a queue. With functions of 128 MB instead of %d it would be %s, and still missed.",
-		route.Waiting.MemoryMB(), money(lighter(today).full()))
-	w.say("- *A device that waits in a queue*: each 20 s are a call of the gateway (the wait) and two runs (`/sync`, the look after it), the calls %s a month. "+
-		"If the front door sent a `/sync` whose `since` was just answered with nothing straight to its queue, it would be one run: about %s. "+
-		"Clients that wait 40 s or longer could be held twice in a row, three runs instead of four.",
-		money(queue.part("API Gateway", false)), money(queue.full()-firstLeg(queue)))
-	w.say("- *The office*: waiting is %s of %s in functions, and %s of %s in queues (both full); what remains is what people say. Of the latter the gateway's calls are %s, of waits and of what people do: fewer waits, and news that come together, would bring it nearer.\n",
-		money(f.waits(50*workdays*hoursOpen, false).bill.full()), money(office.full()),
-		money(f.waits(50*workdays*hoursOpen, true).bill.full()), money(officeQueue.full()), money(officeQueue.part("API Gateway", false)))
+	send, turn := f.rooms[10].send, f.rooms[10].cycle.bill.times(million)
+	w.say("- *A message to those who wait.* To wake ten is %.0f messages to queues, two for each since a client waits at one queue after another: %s. "+
+		"One would do if the first receive left its message for the second (a visibility timeout of zero), which no imitation proves. "+
+		"Of sending, %s read and %s write units, %s and %s are for each member.",
+		f.rooms[10].woken.wakes, money(woken.full()), number(send.reads), number(send.writes),
+		number((f.rooms[100].send.reads-f.rooms[50].send.reads)/50), number((f.rooms[100].send.writes-f.rooms[50].send.writes)/50))
+	w.say("- *A message that is fetched too.* Each of ten devices takes a turn: %s a million, of which front door, gateway and queues are %s before anything is read. "+
+		"Fewer turns make it cheaper: several messages in one, which a busy room does by itself, and a second step only for who waits that long.",
+		money(turn.full()), money(turn.part("CloudFront", false)+turn.part("API Gateway", false)+turn.part("SQS", false)))
+	quiet := sum(f.quietOffice(50))
+	w.say("- *The office*: %s of %s (full) are turns of who waits, with news or without. If those who wait were woken by messages alone, and saw who types and who has read what with the next one, it would be %s after free.\n",
+		money(f.turns(50)), money(office.full()), money(quiet.afterFree()))
 }
 
 // doorFree is a bill where only CloudFront's free tier is left for it: others
@@ -142,46 +140,38 @@ func doorFree(b bill) bill {
 	return b
 }
 
-// firstLeg is what the first of the two runs of a hold costs in such a bill: half
-// of what the two cost.
-func firstLeg(b bill) float64 {
-	return (b.part("Lambda", false) + b.part("DynamoDB", false) + b.part("CloudWatch", false)) / 2
-}
-
-// lighter is a bill whose functions have 128 MB instead of those that wait.
-func lighter(b bill) bill {
-	b[gbSeconds] *= 128 / float64(route.Waiting.MemoryMB())
-	return b
-}
-
 func (f *figures) messageTable(w *writer) {
 	w.say("## A message\n")
 	w.say("1 KB of text, the mean of %d that come a minute apart, to active members of one room (active: a device has looked within a day). "+
-		"Sending is the request, the fan-out to everybody's log, unread counts and the search index. Fetching is one `/sync` of each other member that waits already; waiting itself is [below](#a-device-that-waits). "+
-		"Dollars a million messages.\n", messages)
-	w.head("active members", "runs", "read units", "write units", "sent and told", "DynamoDB", "fetched by the others", "**all**", "after free")
+		"Sending is the request, the fan-out to everybody's log, unread counts and the search index, and looking who waits. If all members wait, the sender too, each is woken, comes back to be answered, and goes to wait again. "+
+		"That cuts a turn short which had to be paid anyway, by chance in its middle, so it adds about half of what it costs. [Each route](routes.md) has a table of its own. Dollars a million messages.\n", messages)
+	w.head("active members", "runs", "read units", "write units", "sent and told, nobody waits", "DynamoDB", "all are woken", "all come back", "**all**", "after free")
 	for _, n := range messageSizes {
-		sent, fetched := f.messageCost(n)
-		all := sent.plus(fetched)
+		sent, woken, back := f.messageCost(n)
+		all := sent.plus(woken, back)
 		s := f.rooms[n].send
 		w.row(fmt.Sprint(n), number(s.functions), number(s.reads), number(s.writes), cents(sent.full()), cents(sent.part("DynamoDB", false)),
-			cents(fetched.full()), "**"+cents(all.full())+"**", cents(all.afterFree()))
+			cents(woken.full()), cents(back.full()), "**"+cents(all.full())+"**", cents(all.afterFree()))
 	}
 	w.say("\nAbove %d active members a room is pulled: nobody's log is written, and each `/sync` looks at the room instead.\n", pulled)
 }
 
+// holder names who holds a client.
+func holder(queue bool) string {
+	if queue {
+		return "queues"
+	}
+	return "functions, `-c sync=lambda`"
+}
+
 func (f *figures) deviceTable(w *writer) {
 	w.say("## A device that waits\n")
-	w.say("One client that is open day and night, in ten rooms where nothing happens. A function looks once a second and is held for %.0f s; "+
-		"a queue would hold for 20 s without a function, for two runs and a call of the gateway. Dollars a month.\n", maxHold.Seconds())
+	w.say("One client that is open day and night, in ten rooms where nothing happens. Queues hold it for %.0f s without a function, for two runs and two calls of the gateway; "+
+		"a function looks once a second and holds it for %.0f s. Dollars a month.\n", maxHold.Seconds(), heldHere.Seconds())
 	w.head(append(append([]string{"held by", "times", "read units"}, services[:6]...), "**full**", "with CloudFront's free tier", "after free")...)
-	for _, queue := range []bool{false, true} {
+	for _, queue := range []bool{true, false} {
 		l := f.waits(month.Hours(), queue)
-		name := "functions, today"
-		if queue {
-			name = "a queue (designed, not built)"
-		}
-		cells := []string{name, fmt.Sprintf("%.0f", l.n+nudge), number(l.bill[readUnits]/million) + " M"}
+		cells := []string{holder(queue), fmt.Sprintf("%.0f", l.n+nudge), number(l.bill[readUnits]/million) + " M"}
 		for _, s := range services[:6] {
 			cells = append(cells, cents(l.bill.part(s, false)))
 		}
@@ -209,16 +199,16 @@ func (f *figures) officeTables(w *writer) {
 	w.say("%s\n", volumes())
 	w.say("Dollars a month, full but for the last line of each part.\n")
 	w.head("", "5 people", "$", "50 people", "$", "500 people", "$")
-	for _, queue := range []bool{false, true} {
+	for _, queue := range []bool{true, false} {
 		var offices [][]line
 		for _, n := range officeSizes {
 			offices = append(offices, f.office(n, queue))
 		}
-		if queue {
-			w.row("*waiting in a queue (not built), else as above*", "", "", "", "", "", "")
+		if !queue {
+			w.row("*`-c sync=lambda`, else as above*", "", "", "", "", "", "")
 		}
 		for i := range offices[0] {
-			if queue && offices[0][i].bill == f.office(officeSizes[0], false)[i].bill {
+			if !queue && offices[0][i].bill == f.office(officeSizes[0], true)[i].bill {
 				continue
 			}
 			cells := []string{offices[0][i].what}
@@ -237,9 +227,9 @@ func (f *figures) officeTables(w *writer) {
 	}
 	w.say("\n### Where a small VPS is cheaper\n")
 	w.say("A machine of $5 or $20 a month runs `go run ./infra/local` for as many people as fit it, and is yours to keep alive, back up and update. By these prices and this office, after free, it is cheaper:\n")
-	w.head("a month", "<waiting in functions, today", "<waiting in a queue (not built)")
+	w.head("a month", "<waiting in queues", "<`-c sync=lambda`")
 	for _, d := range vps {
-		w.row(money(d), f.crossing(d, false), f.crossing(d, true))
+		w.row(money(d), f.crossing(d, true), f.crossing(d, false))
 	}
 	w.say("")
 }
@@ -257,7 +247,7 @@ func (f *figures) crossing(dollars float64, queue bool) string {
 
 func (f *figures) actTable(w *writer) {
 	w.say("## Acts\n")
-	w.say("Each with all that its workers do after it; the mean of several on a warm server. KB are of bodies. Milliseconds are of all its runs and assumed. Dollars a million, by service.\n")
+	w.say("Each with all that its workers do after it; the mean of several on a warm server. Nobody waits unless it says so, but for typing and receipts: there all members do, and are woken. A line that begins with \"all\" comes on top of the one before it. KB are of bodies. Milliseconds are of all its runs and assumed. Dollars a million, by service.\n")
 	w.head(append(append([]string{"act", "requests", "runs", "read units", "write units", "ms", "KB"}, services[:6]...), "other", "**full**", "after free")...)
 	row := func(name string, u usage) {
 		b := u.bill.times(million)
@@ -271,7 +261,7 @@ func (f *figures) actTable(w *writer) {
 	}
 	for _, n := range sizes {
 		r := f.rooms[n]
-		for _, u := range []usage{r.send, r.fetch, r.typing, r.receipt, r.told} {
+		for _, u := range []usage{r.send, r.woken, r.fetch, r.cycle, r.typed, r.typing, r.receipt, r.told} {
 			if n == sizes[1] && u.name != r.send.name || u.name == r.told.name && n > toldBelow {
 				continue
 			}
@@ -318,31 +308,26 @@ func (f *figures) short() string {
 	var w writer
 	w.say("\n")
 	w.head("", "full", "after free tiers", "<aim")
-	m := f.rooms[10]
-	sent, fetched := m.send.bill.times(million), m.fetch.bill.times(9*million)
-	all := sent.plus(fetched)
-	w.row("a million messages to 10 active members, sent and told", cents(sent.full()), cents(sent.afterFree()), mark(sent.full(), aimMessage))
-	w.row("the same, and fetched by the 9 others", cents(all.full()), cents(all.afterFree()), mark(all.full(), aimMessage))
-	for _, queue := range []bool{false, true} {
-		b, what := f.waits(month.Hours(), queue).bill, "a device that waits in `/sync` all month, today"
-		if queue {
-			what = "the same, waiting in a queue (designed, not built)"
-		}
-		w.row(what, cents(b.full()), cents(b.afterFree()), mark(doorFree(b).full(), aimDevice)+", at "+money(doorFree(b).full())+" with CloudFront's free tier alone")
-	}
+	row := func(what string, b bill, aim string) { w.row(what, cents(b.full()), cents(b.afterFree()), aim) }
+	sent, woken, back := f.messageCost(10)
+	told := sent.plus(woken)
+	row("a million messages to 10 active members, sent and told", sent, mark(sent.full(), aimMessage))
+	row("the same, all 10 wait in `/sync` and are woken", told, mark(told.full(), aimMessage))
+	row("the same, and they come back, are answered, and wait again", told.plus(back), mark(told.plus(back).full(), aimMessage))
+	device := f.waits(month.Hours(), true).bill
+	row("a device that waits in `/sync` all month", device, mark(doorFree(device).full(), aimDevice)+", at "+money(doorFree(device).full())+" with CloudFront's free tier alone")
+	row("the same, held in functions (`-c sync=lambda`)", f.waits(month.Hours(), false).bill, "")
 	stack := sum(f.idleStack())
-	w.row("a stack where nothing happens, a month", cents(stack.full()), cents(stack.afterFree()), mark(stack.full(), aimStack))
+	row("a stack where nothing happens, a month", stack, mark(stack.full(), aimStack))
 	for _, n := range officeSizes {
-		b, q := sum(f.office(n, false)), sum(f.office(n, true))
-		aim, aimQueue := "", ""
+		b, aim := sum(f.office(n, true)), ""
 		if n == 50 {
-			aim, aimQueue = mark(b.afterFree(), aimOffice), mark(q.afterFree(), aimOffice)
+			aim = mark(b.afterFree(), aimOffice)
 		}
-		w.row(fmt.Sprintf("an office of %d, a month, today", n), cents(b.full()), cents(b.afterFree()), aim)
-		w.row("the same, waiting in a queue (designed, not built)", cents(q.full()), cents(q.afterFree()), aimQueue)
+		row(fmt.Sprintf("an office of %d, a month", n), b, aim)
 	}
-	w.say("\nA VPS of $5 a month is cheaper %s today, and %s once clients wait in a queue; one of $20 %s, and %s.\n",
-		f.crossing(5, false), f.crossing(5, true), f.crossing(20, false), f.crossing(20, true))
+	row(fmt.Sprintf("an office of %d, held in functions", 50), sum(f.office(50, false)), "")
+	w.say("\nA VPS of $5 a month is cheaper %s, one of $20 %s.\n", f.crossing(5, true), f.crossing(20, true))
 	return w.String()
 }
 

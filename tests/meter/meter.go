@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -25,18 +26,19 @@ import (
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/route"
 	"github.com/virga-im/virga/shared/store"
-	"github.com/virga-im/virga/shared/wake"
 )
 
 // Options are how a metered server differs from one with default flags.
 type Options struct {
 	// Args are flags of the local process.
 	Args []string
-	// Waits makes what holds a request that waits; nil is the local process's
-	// own. The clock jumps: whoever waits for a time finds it come at once.
-	Waits func(*Clock) wake.Service
+	// Waits says who holds a request that waits.
+	Waits Waits
 	// MaxHold is the longest wait; zero is a minute.
 	MaxHold time.Duration
+	// Step is how much later each request comes than the one before it; zero is a
+	// second.
+	Step time.Duration
 	// Queued keeps what is sent to queues for Deliver, instead of in a queue of
 	// the store that nobody reads.
 	Queued bool
@@ -58,6 +60,7 @@ type Server struct {
 	feeds  []*feed
 	cancel context.CancelFunc
 	marks  int
+	waits  *waitQueues
 
 	requests, work *store.Meter
 
@@ -77,9 +80,11 @@ type Run struct {
 	store.Capacity
 	// In and Out are the bytes of the bodies of a request and its answer.
 	In, Out int
-	// Sent are the messages that it sent to queues, and Log the bytes that it
-	// logged.
-	Sent, Log int
+	// Sent are the messages that it sent to queues, Waits the calls of the queues
+	// where clients wait, and Log the bytes that it logged.
+	Sent, Waits, Log int
+	// Status is that of the answer to a request.
+	Status int
 }
 
 // A feed is a worker with the changes that it has not handled.
@@ -98,11 +103,15 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Step == 0 {
+		o.Step = time.Second
+	}
 	s := &Server{o: o, cfg: cfg, clock: newClock()}
 	s.jumps = s.clock
-	if o.Waits != nil {
+	if o.Waits != Here {
 		s.jumps = &Clock{since: s.clock.since, jumps: true}
 	}
+	s.waits = &waitQueues{clock: s.jumps, messages: map[string][]time.Time{}}
 	lo := local.NewMemory().Options()
 	lo.Clock, lo.Log, lo.NoSync = s.clock, slog.New(slog.DiscardHandler), true
 	lo.Fault = func(c local.Call) local.Fault {
@@ -145,9 +154,11 @@ func (s *Server) Close() error { s.cancel(); return s.db.Close() }
 // in a function that has just started.
 func (s *Server) Cold() error {
 	routes := api.Routes()
-	var waits wake.Service = s.db.Wake()
-	if s.o.Waits != nil {
-		waits = s.o.Waits(s.jumps)
+	// Lines are as on AWS, and their times have a fixed length.
+	log := slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: sameLength}))
+	waits, err := s.hold(s.o.Waits, log)
+	if err != nil {
+		return err
 	}
 	queues := s.db.Queues()
 	if s.o.Queued {
@@ -164,12 +175,10 @@ func (s *Server) Cold() error {
 	if hold == 0 {
 		hold = time.Minute
 	}
-	s.rt = &route.Runtime{
-		Server: server, Waiter: waits, Clock: s.jumps, MaxHold: hold,
-		// Lines are as on AWS, and their times have a fixed length.
-		Log: slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: sameLength})),
+	s.rt = &route.Runtime{Server: server, Waiter: waits, Clock: s.jumps, MaxHold: hold, Log: log}
+	s.rt.OnRequest = func(name string, status int, _ time.Duration, c store.Capacity) {
+		s.ran(Run{Name: name, Status: status, Capacity: c})
 	}
-	s.rt.OnRequest = func(name string, _ int, _ time.Duration, c store.Capacity) { s.ran(Run{Name: name, Capacity: c}) }
 	s.mux = route.Mux(s.rt, routes)
 	return nil
 }
@@ -213,9 +222,17 @@ func (s *Server) ran(r Run) {
 
 // RoundTrip answers a request. It implements http.RoundTripper.
 func (s *Server) RoundTrip(req *http.Request) (*http.Response, error) {
-	s.clock.step(time.Second)
+	s.clock.step(s.o.Step)
+	if next, ok := s.step(req.URL.Path); ok {
+		s.ran(Run{Name: GatewayStep, Status: http.StatusTemporaryRedirect, Waits: 1})
+		return &http.Response{
+			StatusCode: http.StatusTemporaryRedirect, Header: http.Header{"Location": {next}}, Body: http.NoBody, Request: req,
+		}, nil
+	}
 	req = req.Clone(store.WithMeter(req.Context(), s.requests))
-	req.RemoteAddr = "192.0.2.1:1"
+	if req.RemoteAddr == "" {
+		req.RemoteAddr = "192.0.2.1:1"
+	}
 	if req.Body == nil {
 		req.Body = io.NopCloser(strings.NewReader(""))
 	}
@@ -224,14 +241,15 @@ func (s *Server) RoundTrip(req *http.Request) (*http.Response, error) {
 		io.Reader
 		io.Closer
 	}{io.TeeReader(req.Body, in), req.Body}
-	sent, logged := s.queued(), s.log.count()
+	before, sent, waits, logged := len(s.Runs()), s.queued(), s.waits.count(), s.log.count()
 	w := httptest.NewRecorder()
 	s.mux.ServeHTTP(w, req)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.runs); n > 0 && !s.runs[n-1].Worker {
-		r := &s.runs[n-1]
+	if len(s.runs) > before { // no route answers what is not declared
+		r := &s.runs[before]
 		r.In, r.Out, r.Sent, r.Log = in.count(), w.Body.Len(), len(s.messages)-sent, s.log.count()-logged
+		r.Waits = s.waits.count() - waits
 	}
 	return w.Result(), nil
 }
@@ -277,18 +295,22 @@ func (f *feed) upTo(mark store.Key) []store.Change {
 
 // Deliver settles and runs the workers of queues, until nothing is left. A
 // message comes when its delay is over, and alone.
-func (s *Server) Deliver() error {
+func (s *Server) Deliver() error { return s.DeliverWithin(math.MaxInt64) }
+
+// DeliverWithin is Deliver of what has no longer delay; the rest is left.
+func (s *Server) DeliverWithin(delay time.Duration) error {
 	for {
 		if err := s.Settle(); err != nil {
 			return err
 		}
 		s.mu.Lock()
-		if len(s.messages) == 0 {
+		i := slices.IndexFunc(s.messages, func(m queue.Message) bool { return m.Delay <= delay })
+		if i < 0 {
 			s.mu.Unlock()
 			return nil
 		}
-		m := s.messages[0]
-		s.messages = s.messages[1:]
+		m := s.messages[i]
+		s.messages = slices.Delete(s.messages, i, i+1)
 		s.mu.Unlock()
 		m.Attempt = 1
 		s.clock.step(m.Delay)
@@ -318,9 +340,10 @@ func (s *Server) Tick() error {
 
 func (s *Server) worker(w route.Worker, run func(context.Context) error) error {
 	var own store.Meter
-	sent, logged := s.queued(), s.log.count()
+	sent, waits, logged := s.queued(), s.waits.count(), s.log.count()
 	err := run(store.WithMeter(store.WithMeter(context.Background(), s.work), &own))
-	s.ran(Run{Name: w.Name, Worker: true, Capacity: own.Total(), Sent: s.queued() - sent, Log: s.log.count() - logged})
+	s.ran(Run{Name: w.Name, Worker: true, Capacity: own.Total(),
+		Sent: s.queued() - sent, Waits: s.waits.count() - waits, Log: s.log.count() - logged})
 	return err
 }
 
