@@ -24,7 +24,11 @@ func TestCostsAreThose(t *testing.T) {
 
 // TestRoutesCostThat has a line for each route.
 func TestRoutesCostThat(t *testing.T) {
-	golden(t, "routes.md", routesTable(told(t)))
+	first, err := firstSync()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "routes.md", routesTable(told(t), first))
 }
 
 func TestEveryPriceHasASource(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/functions/api"
+	"github.com/virga-im/virga/shared/store"
 	"github.com/virga-im/virga/tests/meter"
 	"github.com/virga-im/virga/tests/scripts"
 )
@@ -118,7 +119,7 @@ func told(t *testing.T) (all []meter.Run) {
 }
 
 // routesTable is routes.md.
-func routesTable(list []meter.Run) string {
+func routesTable(list, first []meter.Run) string {
 	by := map[string][]meter.Run{}
 	for _, r := range list {
 		if r.Status < http.StatusBadRequest {
@@ -151,6 +152,7 @@ func routesTable(list []meter.Run) string {
 		row(title, r.Name)
 	}
 	w.say("\nNo script calls, or the call has an outcome that only a server with other settings has: %s.\n", strings.Join(never, ", "))
+	firstTable(&w, first)
 	w.say("## Workers\n")
 	w.say("A run each, as above: a batch of changes, or a message of a queue.\n")
 	w.head("worker", "runs", "read units", "write units", "ms", "ms, cold", "GB-s", "KB", "full", "after free")
@@ -160,4 +162,63 @@ func routesTable(list []meter.Run) string {
 		}
 	}
 	return w.String()
+}
+
+// firstSync are the requests of somebody who logs in where nobody was for a while.
+// tests/rehearsal makes the same ones.
+func firstSync() ([]meter.Run, error) {
+	w, err := newWorld(meter.InQueues)
+	return in(w, err, func() ([]meter.Run, error) {
+		all, err := w.people(1)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := all[0].room(); err != nil {
+			return nil, err
+		}
+		return w.metered(1, func(int) error {
+			if err := w.Cold(); err != nil {
+				return err
+			}
+			phone := &person{world: w}
+			if _, _, err := phone.request("GET", "http://localhost:8008/_matrix/client/versions", nil); err != nil {
+				return err
+			}
+			if err := phone.do("GET", "/login", nil); err != nil {
+				return err
+			}
+			got, err := phone.call("POST", "/login", object{
+				"type": "m.login.password", "password": password, "identifier": object{"type": "m.id.user", "user": all[0].name},
+			})
+			if err != nil {
+				return err
+			}
+			phone.token = got["access_token"].(string)
+			if err := phone.do("GET", "/pushrules/", nil); err != nil {
+				return err
+			}
+			if err := phone.do("POST", "/user/"+all[0].id+"/filter", object{}); err != nil {
+				return err
+			}
+			return phone.do("GET", "/sync", nil)
+		})
+	})
+}
+
+func firstTable(w *writer, list []meter.Run) {
+	w.say("## From login to the first /sync\n")
+	w.say("Nobody was there for a while: each request starts a function. Milliseconds are assumed; [tests/rehearsal](../rehearsal/cold_test.go) counts the same starts in the deployed shape, and says with `-v` how long they take on your machine.\n")
+	w.head("route", "cold starts", "read units", "write units", "ms, cold", "GB-s")
+	known := functions()
+	var all store.Capacity
+	msAll, gbAll := 0.0, 0.0
+	for _, r := range list {
+		f := known[r.Name]
+		ms := f.milliseconds(r, false) + initMS.value*(1-coldShare.value)
+		gb := ms / 1000 * float64(f.memoryMB) / 1024
+		w.row("`"+r.Name+"`", "1", number(r.Reads), number(r.Writes), fmt.Sprintf("%.0f", ms+nudge), mills(gb))
+		all.Reads, all.Writes, msAll, gbAll = all.Reads+r.Reads, all.Writes+r.Writes, msAll+ms, gbAll+gb
+	}
+	w.row("**all, one after another**", fmt.Sprint(len(list)), number(all.Reads), number(all.Writes), fmt.Sprintf("**%.0f**", msAll+nudge), mills(gbAll))
+	w.say("")
 }

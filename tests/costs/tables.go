@@ -82,7 +82,7 @@ func (f *figures) report() string {
 		"Nothing here has met a real bill.\n", priceRegion, priceDate)
 	w.say("- **Metered**: requests, runs of functions, read and write units, messages of queues, bytes of bodies and logs. They are counted in the server itself, in each request and in all that its workers do after it.")
 	w.say("- **Assumed**: how long functions run, cold starts, headers ([below](#assumed)), and what people do all month ([below](#an-office)).")
-	w.say("- **Unproven without an account**: that DynamoDB counts as our store does for every act (the stories run against an imitation); how streams cut batches, so how often workers run; " +
+	w.say("- **Unproven without an account**: that DynamoDB counts as our store does (an imitation of it does, for the requests of [tests/rehearsal](../rehearsal/units_test.go)); how streams cut batches, so how often workers run; " +
 		"throttling and retries; how long anything takes; and that the gateway waits at a queue as its documentation says. The queues of the meter are an imitation.")
 	w.say("- **Who waits**: a client that has nothing to be told waits in queues of SQS for 30 s at a time, as the stack does by default (`-c sync=sqs`). A turn is `/sync`, two steps of the gateway at two queues, and the request that answers. " +
 		"To wake somebody is a message to one or two queues. `-c sync=lambda` holds clients in functions and is here to compare.\n")

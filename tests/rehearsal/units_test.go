@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +60,11 @@ func TestUnitsAreThoseOfTheMeter(t *testing.T) {
 		}
 		return a
 	})
+	for _, name := range slices.Sorted(maps.Keys(s.Functions())) {
+		if c := s.Functions()[name]; c.Invocations > 0 {
+			t.Logf("%-40s %3d runs of %6.2f ms on this machine", name, c.Invocations, float64(c.Run.Microseconds())/1000/float64(c.Invocations))
+		}
+	}
 	for i, d := range deployed {
 		t.Logf("%-32s %5.1f read and %5.1f write units, metered %5.1f and %5.1f", d.name, d.reads, d.writes, metered[i].reads, metered[i].writes)
 		if d != metered[i] {
