@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/virga-im/virga/functions/api"
+	"github.com/virga-im/virga/shared/aws/places"
 	"github.com/virga-im/virga/shared/queue"
 	"github.com/virga-im/virga/shared/route"
 	"github.com/virga-im/virga/tests/meter"
@@ -149,7 +150,7 @@ const waitingInQueues = "waiting in queues, without news"
 // happens.
 func (f *figures) waits(hours float64, queue bool) line {
 	if queue {
-		n := hours * 3600 / maxHold.Seconds()
+		n := hours * 3600 / places.Hold.Seconds()
 		return line{waitingInQueues, n, f.others[actHold].bill.times(n)}
 	}
 	n := hours * 3600 / heldHere.Seconds()

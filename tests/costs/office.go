@@ -3,6 +3,8 @@ package costs
 import (
 	"fmt"
 	"math"
+
+	"github.com/virga-im/virga/shared/aws/places"
 )
 
 // An office is an organisation whose people do this all month. It is assumed, and
@@ -135,8 +137,8 @@ func idleHours(hours, news float64, queue bool) float64 {
 	if !queue {
 		return hours
 	}
-	aHold := news / (hours * 3600) * maxHold.Seconds()
-	return news / math.Expm1(aHold) * maxHold.Hours()
+	aHold := news / (hours * 3600) * places.Hold.Seconds()
+	return news / math.Expm1(aHold) * places.Hold.Hours()
 }
 
 // volumes says in words what an office is taken to do.

@@ -3,6 +3,8 @@ package costs
 import (
 	"fmt"
 	"strings"
+
+	"github.com/virga-im/virga/shared/aws/places"
 )
 
 // What we mean to reach, in dollars.
@@ -84,8 +86,8 @@ func (f *figures) report() string {
 	w.say("- **Assumed**: how long functions run, cold starts, headers ([below](#assumed)), and what people do all month ([below](#an-office)).")
 	w.say("- **Unproven without an account**: that DynamoDB counts as our store does (an imitation of it does, for the requests of [tests/rehearsal](../rehearsal/units_test.go)); how streams cut batches, so how often workers run; " +
 		"throttling and retries; how long anything takes; and that the gateway waits at a queue as its documentation says. The queues of the meter are an imitation.")
-	w.say("- **Who waits**: a client that has nothing to be told waits in queues of SQS for 30 s at a time, as the stack does by default (`-c sync=sqs`). A turn is `/sync`, two steps of the gateway at two queues, and the request that answers. " +
-		"To wake somebody is a message to one or two queues. `-c sync=lambda` holds clients in functions and is here to compare.\n")
+	w.say("- **Who waits**: a client that has nothing to be told waits in queues of SQS for 20 s at a time, as the stack does by default (`-c sync=sqs`). A turn is `/sync`, a call of the gateway that waits at a queue, and the request that answers. " +
+		"To wake somebody is a message to that queue. `-c sync=lambda` holds clients in functions and is here to compare.\n")
 	w.say("Full is without any free tier. After free is what is left in an account that does nothing else, by the free tiers that do not end; a free tier is not for each act, so a table's rows must not be added.\n")
 	f.aims(&w)
 	f.messageTable(&w)
@@ -120,13 +122,12 @@ func (f *figures) aims(w *writer) {
 	row("the same, `-c sync=lambda`", inFunctions.afterFree(), aimOffice, inFunctions, true)
 	w.say("\nWhat would reach those that are missed:\n")
 	send, turn := f.rooms[10].send, f.rooms[10].cycle.bill.times(million)
-	w.say("- *A message to those who wait.* To wake ten is %.0f messages to queues, two for each since a client waits at one queue after another: %s. "+
-		"One would do if the first receive left its message for the second (a visibility timeout of zero), which no imitation proves. "+
+	w.say("- *A message to those who wait.* To wake ten is %.0f messages to queues: %s. "+
 		"Of sending, %s read and %s write units, %s and %s are for each member.",
 		f.rooms[10].woken.wakes, money(woken.full()), number(send.reads), number(send.writes),
 		number((f.rooms[100].send.reads-f.rooms[50].send.reads)/50), number((f.rooms[100].send.writes-f.rooms[50].send.writes)/50))
 	w.say("- *A message that is fetched too.* Each of ten devices takes a turn: %s a million, of which front door, gateway and queues are %s before anything is read. "+
-		"Fewer turns make it cheaper: several messages in one, which a busy room does by itself, and a second step only for who waits that long.",
+		"Fewer turns make it cheaper: several messages in one, which a busy room does by itself.",
 		money(turn.full()), money(turn.part("CloudFront", false)+turn.part("API Gateway", false)+turn.part("SQS", false)))
 	quiet := sum(f.quietOffice(50))
 	w.say("- *The office*: %s of %s (full) are turns of who waits, with news or without. If those who wait were woken by messages alone, and saw who types and who has read what with the next one, it would be %s after free.\n",
@@ -166,8 +167,8 @@ func holder(queue bool) string {
 
 func (f *figures) deviceTable(w *writer) {
 	w.say("## A device that waits\n")
-	w.say("One client that is open day and night, in ten rooms where nothing happens. Queues hold it for %.0f s without a function, for two runs and two calls of the gateway; "+
-		"a function looks once a second and holds it for %.0f s. Dollars a month.\n", maxHold.Seconds(), heldHere.Seconds())
+	w.say("One client that is open day and night, in ten rooms where nothing happens. Queues hold it for %.0f s without a function, for two runs and a call of the gateway; "+
+		"a function looks once a second and holds it for %.0f s. Dollars a month.\n", places.Hold.Seconds(), heldHere.Seconds())
 	w.head(append(append([]string{"held by", "times", "read units"}, services[:6]...), "**full**", "with CloudFront's free tier", "after free")...)
 	for _, queue := range []bool{true, false} {
 		l := f.waits(month.Hours(), queue)
