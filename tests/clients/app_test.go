@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +18,11 @@ import (
 func TestAppsOnJSSDK(t *testing.T) {
 	installJS(t)
 	t.Parallel()
-	tellApps(t, startServer(t).URL)
+	tellApps(t, startServer(t).URL, 100)
 }
 
-// tellApps tells the stories of jssdk/stories.
-func tellApps(t *testing.T, url string) {
+// tellApps tells the stories of jssdk/stories, so many at once.
+func tellApps(t *testing.T, url string, atOnce int) {
 	t.Helper()
 	node := installJS(t)[0]
 	files, err := filepath.Glob("jssdk/stories/*.mjs")
@@ -37,25 +38,16 @@ func tellApps(t *testing.T, url string) {
 		}
 		names = append(names, name)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, node, append([]string{"jssdk/stories.mjs", url}, names...)...)
-	var stderr []byte
-	cmd.Stderr = writer(func(b []byte) { stderr = append(stderr, b...) })
-	out, ended := cmd.Output()
-
-	type line struct {
-		Story, Chapter, Error string
-		Over                  bool
-		MS                    int // since the process began
-	}
 	told := map[string][]line{}
-	for lines := json.NewDecoder(bytes.NewReader(out)); lines.More(); {
-		var l line
-		if err := lines.Decode(&l); err != nil {
-			t.Fatalf("not a line of a story: %v in %s", err, out)
+	var stderr []byte
+	for some := range slices.Chunk(names, atOnce) {
+		said, err := tellSome(t, &stderr, node, append([]string{"jssdk/stories.mjs", url}, some...)...)
+		if err != nil {
+			t.Errorf("the process ended with %v", err)
 		}
-		told[l.Story] = append(told[l.Story], l)
+		for _, l := range said {
+			told[l.Story] = append(told[l.Story], l)
+		}
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +66,31 @@ func tellApps(t *testing.T, url string) {
 			}
 		})
 	}
-	if ended != nil || t.Failed() {
-		t.Errorf("the process ended with %v and said:\n%s", ended, stderr[max(0, len(stderr)-32<<10):])
+	if t.Failed() {
+		t.Errorf("the processes said:\n%s", stderr[max(0, len(stderr)-32<<10):])
 	}
+}
+
+// line is a line of a process that tells stories.
+type line struct {
+	Story, Chapter, Error string
+	Over                  bool
+	MS                    int // since the process began
+}
+
+func tellSome(t *testing.T, stderr *[]byte, node string, args ...string) (told []line, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, node, args...)
+	cmd.Stderr = writer(func(b []byte) { *stderr = append(*stderr, b...) })
+	out, err := cmd.Output()
+	for lines := json.NewDecoder(bytes.NewReader(out)); lines.More(); {
+		var l line
+		if err := lines.Decode(&l); err != nil {
+			t.Fatalf("not a line of a story: %v in %s", err, out)
+		}
+		told = append(told, l)
+	}
+	return told, err
 }

@@ -16,7 +16,7 @@ export default async function ({ arrive, another, chapter }) {
   chapter("an invite to a direct chat is named after who invites");
 
   await bob.joinRoom(roomId);
-  await until(bob, () => bob.getRoom(roomId).getMyMembership() === "join");
+  await until(bob, () => bob.getRoom(roomId)?.getMyMembership() === "join");
   await until(alice, () => alice.getRoom(roomId)?.getMember(bob.getUserId())?.membership === "join");
   const [hers, his] = [alice.getRoom(roomId), bob.getRoom(roomId)];
   await until(alice, () => hers.name === "Bob");

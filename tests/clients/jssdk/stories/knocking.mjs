@@ -20,7 +20,7 @@ export default async function ({ arrive, chapter }) {
   chapter("those inside hear who knocks and why");
 
   await alice.invite(roomId, bob.getUserId());
-  await until(bob, () => bob.getRoom(roomId).getMyMembership() === "invite");
+  await until(bob, () => bob.getRoom(roomId)?.getMyMembership() === "invite");
   await bob.joinRoom(roomId);
   await until(alice, () => membership(alice, bob) === "join");
   chapter("and let them in");
@@ -28,13 +28,13 @@ export default async function ({ arrive, chapter }) {
   await carol.knockRoom(roomId);
   await until(alice, () => membership(alice, carol) === "knock");
   await alice.kick(roomId, carol.getUserId(), "full");
-  await until(carol, () => carol.getRoom(roomId).getMyMembership() === "leave");
+  await until(carol, () => carol.getRoom(roomId)?.getMyMembership() === "leave");
   await assert.rejects(carol.joinRoom(roomId), { errcode: "M_FORBIDDEN" });
   chapter("or not");
 
   await carol.knockRoom(roomId);
   await until(alice, () => membership(alice, carol) === "knock");
-  await until(carol, () => carol.getRoom(roomId).getMyMembership() === "knock");
+  await until(carol, () => carol.getRoom(roomId)?.getMyMembership() === "knock");
   await carol.leave(roomId);
   await until(alice, () => membership(alice, carol) === "leave");
   chapter("or they give up");

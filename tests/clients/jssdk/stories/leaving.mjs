@@ -8,7 +8,7 @@ export default async function ({ arrive, another, chapter }) {
   const roomId = await meet([alice, bob], { preset: "public_chat" });
   await sends(alice, roomId, "before", bob);
   await bob.leave(roomId);
-  await until(bob, () => bob.getRoom(roomId).getMyMembership() === "leave");
+  await until(bob, () => bob.getRoom(roomId)?.getMyMembership() === "leave");
   for (let i = 1; i <= 30; i++) await alice.sendTextMessage(roomId, `meanwhile ${i}`);
 
   const phone = await another(bob);
@@ -20,7 +20,7 @@ export default async function ({ arrive, another, chapter }) {
   chapter("who has left a room can look back to when they left");
 
   await bob.joinRoom(roomId);
-  await until(bob, () => bob.getRoom(roomId).getMyMembership() === "join");
+  await until(bob, () => bob.getRoom(roomId)?.getMyMembership() === "join");
   await sends(alice, roomId, "after", bob);
   const seen = [];
   for (let timeline = bob.getRoom(roomId).getLiveTimeline(); timeline; timeline = timeline.getNeighbouringTimeline("b")) {
@@ -33,7 +33,7 @@ export default async function ({ arrive, another, chapter }) {
   chapter("who comes back reads what was said meanwhile, without gaps or doubles");
 
   await bob.leave(roomId);
-  await until(bob, () => bob.getRoom(roomId).getMyMembership() === "leave");
+  await until(bob, () => bob.getRoom(roomId)?.getMyMembership() === "leave");
   await bob.forget(roomId);
   assert.equal(bob.getRoom(roomId), null);
   const tablet = await another(bob);
