@@ -7,7 +7,7 @@
 // them. They are computed from four things, and say which number is of which:
 //
 //   - metered: the server of tests/meter does the act and counts DynamoDB's
-//     units, runs of functions, calls of queues, steps of the gateway, bytes of bodies and of the
+//     units, runs of functions, calls of queues and of the gateway, bytes of bodies and of the
 //     log, in its request and in all workers that follow from it. The same acts
 //     count the same on every machine.
 //   - declared: memory of functions, intervals of timers and which workers follow
@@ -144,13 +144,13 @@ func sum(lines []line) bill {
 	return b
 }
 
-const waitingInQueues = "waiting in queues, without news"
+const waitingInQueues = "waiting at queues, without news"
 
 // waits is what it costs that a device waits for so many hours, and nothing
 // happens.
 func (f *figures) waits(hours float64, queue bool) line {
 	if queue {
-		n := hours * 3600 / places.Hold.Seconds()
+		n := hours / places.Hold.Hours()
 		return line{waitingInQueues, n, f.others[actHold].bill.times(n)}
 	}
 	n := hours * 3600 / heldHere.Seconds()

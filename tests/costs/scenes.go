@@ -20,7 +20,7 @@ const (
 	actJoin        = "join of a room of 10"
 	actLook        = "/sync, nothing new, no wait"
 	actWait        = "/sync held by a function for 25 s (sync=lambda)"
-	actHold        = "/sync held in a queue for 20 s"
+	actHold        = "/sync held at a queue for 20 s"
 	actInitial     = "initial /sync, 10 rooms"
 	actMessages    = "/messages, 20 of 1 KB"
 	actSearch      = "search, 10 of 500 messages"

@@ -86,8 +86,8 @@ func (f *figures) report() string {
 	w.say("- **Assumed**: how long functions run, cold starts, headers ([below](#assumed)), and what people do all month ([below](#an-office)).")
 	w.say("- **Unproven without an account**: that DynamoDB counts as our store does (an imitation of it does, for the requests of [tests/rehearsal](../rehearsal/units_test.go)); how streams cut batches, so how often workers run; " +
 		"throttling and retries; how long anything takes; and that the gateway waits at a queue as its documentation says. The queues of the meter are an imitation.")
-	w.say("- **Who waits**: a client that has nothing to be told waits in queues of SQS for 20 s at a time, as the stack does by default (`-c sync=sqs`). A turn is `/sync`, a call of the gateway that waits at a queue, and the request that answers. " +
-		"To wake somebody is a message to that queue. `-c sync=lambda` holds clients in functions and is here to compare.\n")
+	w.say("- **Who waits**: a client that has nothing to be told waits at a queue of SQS for 20 s at a time, as the stack does by default (`-c sync=sqs`). A turn is `/sync`, a call of the gateway that waits at the queue, and the request that answers. " +
+		"To wake somebody is a message to the queue. `-c sync=lambda` holds clients in functions and is here to compare.\n")
 	w.say("Full is without any free tier. After free is what is left in an account that does nothing else, by the free tiers that do not end; a free tier is not for each act, so a table's rows must not be added.\n")
 	f.aims(&w)
 	f.messageTable(&w)
@@ -167,7 +167,7 @@ func holder(queue bool) string {
 
 func (f *figures) deviceTable(w *writer) {
 	w.say("## A device that waits\n")
-	w.say("One client that is open day and night, in ten rooms where nothing happens. Queues hold it for %.0f s without a function, for two runs and a call of the gateway; "+
+	w.say("One client that is open day and night, in ten rooms where nothing happens. A queue holds it for %.0f s without a function, for two runs and a call of the gateway; "+
 		"a function looks once a second and holds it for %.0f s. Dollars a month.\n", places.Hold.Seconds(), heldHere.Seconds())
 	w.head(append(append([]string{"held by", "times", "read units"}, services[:6]...), "**full**", "with CloudFront's free tier", "after free")...)
 	for _, queue := range []bool{true, false} {

@@ -31,8 +31,8 @@ const (
 	Here Waits = iota
 	// InFunctions is as on AWS with the setting sync=lambda.
 	InFunctions
-	// InQueues is as on AWS with the setting sync=sqs: the server receives from the
-	// queue too, as the gateway does, and that is a run of GatewayStep.
+	// InQueues is as on AWS with the setting sync=sqs: the server answers the steps of
+	// a wait too, as the gateway does, and they are runs of GatewayStep.
 	InQueues
 )
 
@@ -129,16 +129,16 @@ func (q *waitQueues) count() int {
 	return q.calls
 }
 
-// step is what the gateway does for a client that waits, if the path is of that: it receives from
+// step is what the gateway does of a wait, if the path is of one: it receives from
 // the queue, and sends the client on whatever comes of that.
 func (s *Server) step(urlPath string) (next string, ok bool) {
 	words := strings.Split(urlPath, "/")
 	if s.o.Waits != InQueues || len(words) != 6 || words[1] != "hold" {
 		return "", false
 	}
-	if len(words[5]) != 1 || !strings.Contains(places.Queues, words[5]) {
-		return "", false
+	if queue := words[5]; len(queue) == 1 && strings.Contains(places.Queues, queue) {
+		s.waits.receive(words[4]+queue, places.Hold)
+		return "done", true
 	}
-	s.waits.receive(words[4]+words[5], places.Hold)
-	return "done", true
+	return "", false
 }
