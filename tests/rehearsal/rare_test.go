@@ -408,6 +408,12 @@ func waits(t *testing.T, s *Stack) {
 	if err := s.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	srv := server(t, s, s.Services.Unseen(), clock.System{})
+	if _, err := srv.Rooms.Send(everything(t), room, rooms.Draft{
+		Sender: "@alice:" + ServerName, Type: "m.room.message", Content: json.RawMessage(`{"msgtype":"m.text","body":"lost"}`),
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := lose.Write(t.Context(), store.Delete(store.Server, timeline.FanKey(room))); err != nil {
 		t.Fatal(err)
 	}

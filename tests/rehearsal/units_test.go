@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/virga-im/virga/tests/meter"
+	"github.com/virga-im/virga/tests/rehearsal/services"
 )
 
 // A counted act is a request with the units that it consumed.
@@ -27,6 +29,15 @@ type countedAct struct {
 func TestUnitsAreThoseOfTheMeter(t *testing.T) {
 	t.Parallel()
 	s := Deploy(t, Options{Once: true, Context: map[string]string{"registration": "open", "rateLimits": "off", "presence": "off"}})
+	// Who moves the sender's log first, the request or the fan-out, is chance; in the
+	// meter it is the request.
+	worker := s.Template.Stack + "_fan_out"
+	s.Services.Inject(func(c services.Call) services.Fault {
+		if c.Session == worker {
+			return services.Fault{Delay: 20 * time.Millisecond}
+		}
+		return services.Fault{}
+	})
 	lines := 0
 	deployed := acts(t, s.URL, http.DefaultTransport, func() { settle(t, s) }, func() (a countedAct) {
 		s.mu.Lock()
