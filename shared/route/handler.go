@@ -120,6 +120,10 @@ type Waits interface {
 	Waits(c Caller) (keys []string, timeout time.Duration)
 }
 
+// resumes is implemented by the requests of Poll handlers that do something at their
+// first look alone: that of a request which finishes a wait elsewhere is not it.
+type resumes interface{ Resumed() }
+
 // wakesToo is implemented by the responses of Poll handlers that found further
 // keys which wake the caller.
 type wakesToo interface{ WakeKeys() []string }
@@ -163,6 +167,9 @@ func (h *poll[S, Req, Resp, P]) serve(ctx context.Context, rt *Runtime, route *R
 	req := new(Req)
 	if err := decode(r, req); err != nil {
 		return err
+	}
+	if again, ok := any(req).(resumes); ok && route.finishes(r) {
+		again.Resumed()
 	}
 	svc := h.sel(rt.Server)
 	resp, ready, err := h.look(ctx, svc, c, req)

@@ -45,10 +45,12 @@ type world struct {
 	at func(step string)
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, in: server.InProcess(t, nil)}
+func newWorld(t *testing.T) *world { return worldOf(t, "off") }
+
+func worldOf(t *testing.T, presence string) *world {
+	w := &world{t: t, in: server.InProcess(t, nil, "-presence", presence)}
 	db := w.in.Process.Store
-	cfg, err := config.Load(config.Input{Args: []string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-presence", "off"}})
+	cfg, err := config.Load(config.Input{Args: []string{"-registration", "open", "-password-cost", "min", "-rate-limits", "off", "-presence", presence}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +217,35 @@ func TestNoMessageIsMissed(t *testing.T) {
 			if took := time.Since(start); err != nil || status != http.StatusOK || !strings.Contains(fmt.Sprint(answer), text) || took > 10*time.Second {
 				t.Errorf("%s: %d %v, %v after %s", text, status, answer, err, took)
 			}
+		}
+	}
+}
+
+// TestWhatIsSaidMeanwhileCountsMore lets Bob say that he is away while his /sync, which
+// says that he is online, waits. Its return says nothing new.
+func TestWhatIsSaidMeanwhileCountsMore(t *testing.T) {
+	w := worldOf(t, "on")
+	for name, base := range map[string]string{"here": w.here, "elsewhere": w.elsewhere} {
+		since := w.now()
+		status := "/presence/@bob:localhost/status"
+		w.must("PUT", status, w.bob, `{"presence":"online","status_msg":"`+name+`"}`)
+		since = w.must("GET", "/sync?since="+since, w.bob, "")["next_batch"].(string)
+		var once sync.Once
+		w.onStep(func(step string) {
+			if step == "hold" {
+				once.Do(func() {
+					w.must("PUT", status, w.bob, `{"presence":"unavailable"}`)
+					w.say("are you there, " + name)
+				})
+			}
+		})
+		code, answer, err := request("GET", target(base, since, 20*time.Second), w.bob, "")
+		w.onStep(nil)
+		if err != nil || code != http.StatusOK {
+			t.Errorf("%d %v, %v", code, answer, err)
+		}
+		if got := w.must("GET", status, w.alice, "")["presence"]; got != "unavailable" {
+			t.Errorf("after a wait %s bob is %v", name, got)
 		}
 	}
 }

@@ -43,6 +43,9 @@ func (r *getEventsRequest) Waits(c route.Caller) ([]string, time.Duration) {
 	return []string{userlog.WakeKey(c.UserID)}, timeout
 }
 
+// Resumed says that the client has looked before it went to wait.
+func (r *getEventsRequest) Resumed() { r.looked = true }
+
 func lookEvents(ctx context.Context, s *timeline.Service, c route.Caller, req *getEventsRequest) (*timeline.EventStream, bool, error) {
 	if req.RoomID != nil {
 		return s.Peek(ctx, viewer(c), *req.RoomID, req.From)

@@ -44,6 +44,9 @@ func (r *syncRequest) Waits(c route.Caller) ([]string, time.Duration) {
 	return []string{userlog.WakeKey(c.UserID)}, time.Duration(min(max(r.Timeout, 0), 1<<31)) * time.Millisecond
 }
 
+// Resumed says that the client has looked before it went to wait.
+func (r *syncRequest) Resumed() { r.looked = true }
+
 func lookSync(ctx context.Context, s *timeline.Service, c route.Caller, req *syncRequest) (*timeline.SyncResponse, bool, error) {
 	var presence string
 	if !req.looked { // what is said meanwhile counts more
