@@ -41,7 +41,7 @@ export default async function ({ arrive, another, chapter }) {
   for (const client of [bob, phone]) await until(client, () => typing(client, alice));
   await alice.sendTyping(roomId, false);
   for (const client of [bob, phone]) await until(client, () => !typing(client, alice));
-  await alice.sendTyping(roomId, true, 300);
+  await alice.sendTyping(roomId, true, 3_000);
   await until(bob, () => typing(bob, alice));
   await until(bob, () => !typing(bob, alice));
   chapter("who types is seen until they stop, or vanish");
