@@ -34,6 +34,8 @@ func leftBehind(t *store.Table, k store.Key) bool {
 		return k == mark
 	case store.E2EE:
 		return k.Sort == "K" || strings.HasPrefix(k.Sort, "OTK#")
+	case store.Users:
+		return strings.HasPrefix(k.Part, "W#") // who waits at which queue of a stack: shared/aws/mark.go
 	}
 	return false
 }
