@@ -8,3 +8,6 @@ func Settled(s wake.Service) wake.Service {
 	s.(*hold).settles = 0
 	return s
 }
+
+// Remembered is how many connections the service knows to have come back.
+func Remembered(s wake.Service) int { return len(s.(*hold).back) }

@@ -44,7 +44,7 @@ import (
 // access token, so nothing has to remember them; a new queue may not be there for a
 // second, which is held in the function. A queue that has vanished (SQS may
 // delete those that were idle for 30 days) lets its client come back at once, and
-// is made again when both of its connection did. A client that never comes back
+// is made again when all of its connection did. A client that never comes back
 // from a queue, since it does not follow redirects, is held in the function for a
 // day.
 //
@@ -283,8 +283,8 @@ func (h *hold) Returned(ctx context.Context, place string, keys []string) error 
 		return nil
 	}
 	back, err := h.cameBack(ctx, keys[0], place, now)
-	if err != nil {
-		return err
+	if err != nil || back.IsZero() {
+		return err // a place where nobody was sent is not worth remembering
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

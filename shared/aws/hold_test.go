@@ -384,6 +384,22 @@ func TestAClientThatNeverComesBackIsHeldHere(t *testing.T) {
 	})
 }
 
+// The place is in a URL that anybody with an account may write.
+func TestInventedPlacesAreNotRemembered(t *testing.T) {
+	held(t, func(w *waits) {
+		c := w.client("device")
+		c.idle()
+		for i := range 100 {
+			if err := w.Service.(wake.Returned).Returned(w.ctx, fmt.Sprint("invented", i), c.keys); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := aws.Remembered(w.Service); n != 1 {
+			t.Errorf("%d connections are remembered", n)
+		}
+	})
+}
+
 func TestRoomsWakeToo(t *testing.T) {
 	held(t, func(w *waits) {
 		c := w.client("device")
