@@ -1,10 +1,11 @@
 package main
 
 import (
-	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/virga-im/virga/tests/rehearsal/httpapi"
 )
 
 // gateway is an HTTP API, faults included: it decodes the path before it looks
@@ -53,46 +54,18 @@ func (g gateway) count() int {
 
 // find returns the function that a request reaches.
 func (g gateway) find(method, path string) string {
-	if plain, err := url.PathUnescape(path); err == nil {
-		path = plain
-	}
-	path, _, _ = strings.Cut(path, "?")
+	path = httpapi.Seen(path)
 	best, name := "", g["/$default"]["X-AMAZON-APIGATEWAY-ANY-METHOD"]
 	for template, ops := range g {
 		to, ok := ops[method]
 		if !ok {
 			to, ok = ops["X-AMAZON-APIGATEWAY-ANY-METHOD"]
 		}
-		if shape := matches(template, path); ok && shape > best {
+		if shape := httpapi.Fit(template, path); ok && shape > best {
 			best, name = shape, to
 		}
 	}
 	return name
-}
-
-// matches returns how well a path fits a template, a letter for each segment and
-// the greater the better, or nothing.
-func matches(template, path string) string {
-	want, have := strings.Split(template, "/"), strings.Split(path, "/")
-	var shape strings.Builder
-	for i, w := range want {
-		switch {
-		case strings.HasSuffix(w, "+}"):
-			return shape.String() + "a"
-		case i >= len(have):
-			return ""
-		case strings.HasPrefix(w, "{") && have[i] != "":
-			shape.WriteByte('b')
-		case w == have[i]:
-			shape.WriteByte('c')
-		default:
-			return ""
-		}
-	}
-	if len(have) != len(want) {
-		return ""
-	}
-	return shape.String()
 }
 
 // fill puts a value in the place of every parameter.

@@ -198,7 +198,7 @@ func (a *API) Routes() []Route { return a.routes }
 // Find returns the route that a request takes, whose path is written as it was
 // sent, and its parameters. ok is false if the API has no $default.
 func (a *API) Find(method, path string) (r Route, parameters map[string]string, ok bool) {
-	path = seen(path)
+	path = Seen(path)
 	best := ""
 	for _, candidate := range a.routes {
 		if candidate.Path == fallback {
@@ -210,7 +210,7 @@ func (a *API) Find(method, path string) (r Route, parameters map[string]string, 
 		if candidate.Method != method && candidate.Method != anyMethod {
 			continue
 		}
-		shape := fit(candidate.Path, path)
+		shape := Fit(candidate.Path, path)
 		if shape == "" {
 			continue
 		}
@@ -224,8 +224,8 @@ func (a *API) Find(method, path string) (r Route, parameters map[string]string, 
 	return r, values(r.Path, path), ok
 }
 
-// seen is what the gateway makes of a path before it looks for its route.
-func seen(path string) string {
+// Seen is what the gateway makes of a path before it looks for its route.
+func Seen(path string) string {
 	if plain, err := url.PathUnescape(path); err == nil {
 		path = plain
 	}
@@ -233,9 +233,9 @@ func seen(path string) string {
 	return path
 }
 
-// fit returns how well a path fits the path of a route, a letter for each
+// Fit returns how well a path fits the path of a route, a letter for each
 // segment and the greater the better, or nothing.
-func fit(route, path string) string {
+func Fit(route, path string) string {
 	want, have := strings.Split(route, "/"), strings.Split(path, "/")
 	var shape strings.Builder
 	for i, w := range want {
@@ -317,7 +317,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	event, err := proxyevent.Encode(r, body, proxyevent.Request{
-		RouteKey: route.Key(), Path: seen(path), Query: query, Parameters: parameters,
+		RouteKey: route.Key(), Path: Seen(path), Query: query, Parameters: parameters,
 		APIID: a.o.ID, Domain: a.domain(), SourceIP: sourceIP(r), Account: a.o.Account, RequestID: "JKJaXmPLvHcESHA=",
 	})
 	var payload []byte

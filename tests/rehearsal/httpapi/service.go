@@ -116,7 +116,7 @@ func (s source) value(name string) (string, error) {
 			return v, nil
 		}
 		if key == "" {
-			return seen(s.r.URL.Path), nil
+			return Seen(s.r.URL.Path), nil
 		}
 	case "request.querystring":
 		return s.r.URL.Query().Get(key), nil
